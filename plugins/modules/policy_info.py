@@ -12,26 +12,27 @@ version_added: 0.1.0
 author:
   - The sessionops.policy authors (@sessionops)
 description:
-  - In one call, what a host can do about idle and dead login sessions, and what is in force now, every value with the file
-    and line that it comes from.
+  - In one call, what a host can do about idle and dead login sessions, and what is in force now, every value with the
+    file and line that it comes from.
   - C(sshd) is asked for its effective configuration, every kind of shell is started as a login would start it, and
     C(systemd-logind) is asked over D-Bus. Files are read to say where a value comes from, not to guess it.
   - With O(wanted), the values in force are judged against a policy.
-  - Changes nothing, in check mode or out of it. Without root it returns what it can see, and says in RV(ignore:warnings)
-    what it could not.
+  - Changes nothing, in check mode or out of it. Without root it returns what it can see, and says in
+    its warnings what it could not.
 extends_documentation_fragment:
   - sessionops.policy.attributes
 options:
   users:
     description:
-      - Accounts for which the settings in force are to be asked too (C(sshd -T -C user=...), and a login shell as that account).
+      - Accounts for which the settings in force are to be asked too (C(sshd -T -C user=...), and a login shell as that
+        account).
     type: list
     elements: str
     default: []
   wanted:
     description:
-      - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their prefix, for
-        example V(client_alive_interval). What is absent or null is not judged.
+      - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their prefix,
+        for example V(client_alive_interval). What is absent or null is not judged.
       - V(layers) names the layers to judge, of V(sshd), V(shell) and V(logind).
       - V(exempt_users) and V(exempt_groups) are asked for as O(users) are.
       - V(rules) maps a setting to its rule ids by benchmark.

@@ -10,7 +10,9 @@ the clock, or nothing that tells (None); the last two say why in a sentence.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterator, Mapping, Sequence
+
+from .observe.sshd_config import sshd_seconds
 
 UNRESPONSIVE = "unresponsive peer"
 CHANNEL = "idle channel"
@@ -43,33 +45,33 @@ class Finding:
     setting: str
     wanted: Any
     in_force: Any
-    compliant: Optional[bool]
-    source: Optional[str] = None
-    overridden_by: Optional[str] = None
-    why: Optional[str] = None
-    remedy: Optional[str] = None
-    rules: List[str] = field(default_factory=list)
-    user: Optional[str] = None
-    shell: Optional[str] = None
-    bound: Optional[int] = None  # seconds after which an unresponsive peer is really gone, on this version
+    compliant: bool | None
+    source: str | None = None
+    overridden_by: str | None = None
+    why: str | None = None
+    remedy: str | None = None
+    rules: list[str] = field(default_factory=list)
+    user: str | None = None
+    shell: str | None = None
+    bound: int | None = None  # seconds after which an unresponsive peer is really gone, on this version
 
 
-def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[Dict[str, Any]]:
+def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Findings on every setting of `wanted` that is not None, for the layers it names."""
     if wanted.get("state") == "absent":
         return []
     layers = wanted.get("layers") or []
-    found: List[Finding] = []
+    found: list[Finding] = []
     for layer, judge in (("sshd", judge_sshd), ("shell", judge_shell), ("logind", judge_logind)):
         if layer in layers:
             found += judge(wanted, facts)
     return [asdict(f) for f in found]
 
 
-def alive_bound(interval: int, count_max: int, version: Optional[Sequence[int]]) -> Optional[int]:
+def alive_bound(interval: int, count_max: int, version: Sequence[int] | None) -> int | None:
     """Seconds until an unresponsive peer is cut, None if it never is.
 
-    Interval × (CountMax + 1), twice that on 9.2 to 9.4 (measured: 12 s for 2 and 2). From 8.2 on a
+    Interval * (CountMax + 1), twice that on 9.2 to 9.4 (measured: 12 s for 2 and 2). From 8.2 on a
     CountMax of 0 disables the end; before, it ended at the first missed probe.
     """
     number = tuple(version or ())
@@ -79,7 +81,7 @@ def alive_bound(interval: int, count_max: int, version: Optional[Sequence[int]])
     return bound * 2 if (9, 2) <= number < (9, 5) else bound
 
 
-def rule_ids(wanted: Mapping[str, Any], setting: str) -> List[str]:
+def rule_ids(wanted: Mapping[str, Any], setting: str) -> list[str]:
     """`{"cis": "5.1.7"}` as ["cis 5.1.7"]; a benchmark may have several ids."""
     rules = []
     for benchmark, ids in sorted(((wanted.get("rules") or {}).get(setting) or {}).items()):
@@ -90,7 +92,7 @@ def rule_ids(wanted: Mapping[str, Any], setting: str) -> List[str]:
 # --- sshd -------------------------------------------------------------------------------------------------------
 
 
-def judge_sshd(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[Finding]:
+def judge_sshd(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
     sshd = facts["sshd"]
     asked = [row for row in _SSHD if wanted.get(row[1]) is not None]
     if not asked:
@@ -115,7 +117,7 @@ def judge_sshd(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[Find
     return found
 
 
-def _blind(sshd: Mapping[str, Any]) -> Optional[Tuple[Optional[bool], str, Optional[str]]]:
+def _blind(sshd: Mapping[str, Any]) -> tuple[bool | None, str, str | None] | None:
     if not sshd["installed"]:
         return None, "there is no OpenSSH server on this host", None
     if sshd["config_ok"] is False:
@@ -125,7 +127,7 @@ def _blind(sshd: Mapping[str, Any]) -> Optional[Tuple[Optional[bool], str, Optio
     return None
 
 
-def _exempt(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[str]:
+def _exempt(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """Exempt accounts for which sshd was asked: those named, and members of groups named."""
     names = list(wanted.get("exempt_users") or [])
     for group in wanted.get("exempt_groups") or []:
@@ -140,7 +142,7 @@ def _judge_keyword(
     in_force = read_value(keyword, sshd["effective"].get(keyword))
     origin = sshd["sources"].get(keyword) or {}
     source = origin.get("source")
-    compliant: Optional[bool] = in_force == value
+    compliant: bool | None = in_force == value
     why = remedy = overridden_by = None
     if keyword in ("channeltimeout", "unusedconnectiontimeout") and not sshd["supports"]["channel_timeout"]:
         compliant = None
@@ -225,7 +227,7 @@ def _not_current(sshd: Mapping[str, Any]) -> Finding:
     )  # fmt: skip
 
 
-def read_value(keyword: str, text: Optional[str]) -> Any:
+def read_value(keyword: str, text: str | None) -> Any:
     """What `sshd -T` prints, in the policy's terms: seconds and counts as int, yes/no as bool, None for off."""
     if text is None:
         return None
@@ -238,13 +240,11 @@ def read_value(keyword: str, text: Optional[str]) -> Any:
     return int(text) if text.isdigit() else None
 
 
-def session_channel_timeout(text: str) -> Optional[int]:
+def session_channel_timeout(text: str) -> int | None:
     """Seconds that a ChannelTimeout list sets for every session channel.
 
     They are labelled session:shell, session:command and so on: a bare ``session`` matches none of them.
     """
-    from .observe.sshd_config import sshd_seconds
-
     for word in text.split():
         pattern, _sign, value = word.partition("=")
         if pattern in ("session:*", "session*", "*"):
@@ -259,7 +259,7 @@ def _shown(value: Any) -> str:
 # --- shell ------------------------------------------------------------------------------------------------------
 
 
-def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[Finding]:
+def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
     value = wanted.get("idle_timeout")
     if value is None:
         return []
@@ -286,22 +286,19 @@ def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[Fin
     for user in dict.fromkeys(exempt):
         seen = shell["login_by_user"].get(user)
         if seen and not seen["error"]:
-            why = (
-                f"{user} is exempt, but a login bash of this account has TMOUT={seen['tmout']}"
-                if seen["tmout"]
-                else None
-            )
+            in_force = seen["tmout"] or None
+            why = f"{user} is exempt, but a login bash of this account has TMOUT={in_force}" if in_force else None
             found.append(
                 Finding(
-                    "shell", SHELL, "idle_timeout", None, seen["tmout"] or None, not seen["tmout"], why=why, rules=rules,
-                    user=user, shell="bash",
+                    "shell", SHELL, "idle_timeout", None, in_force, not in_force, why=why, rules=rules, user=user,
+                    shell="bash",
                 )
             )  # fmt: skip
     return found
 
 
 def _judge_one_shell(
-    value: int, kind: str, way: str, seen: Mapping[str, Any], setters: Sequence[Mapping[str, Any]], rules: List[str]
+    value: int, kind: str, way: str, seen: Mapping[str, Any], setters: Sequence[Mapping[str, Any]], rules: list[str]
 ) -> Finding:
     name = "autologout" if kind == "tcsh" else "TMOUT"
     expected = -(-value // 60) * 60 if kind == "tcsh" else value  # autologout counts whole minutes
@@ -309,7 +306,7 @@ def _judge_one_shell(
     related = [s for s in setters if ("autologout" in s["text"]) == (kind == "tcsh")]
     setting = [s for s in related if s["value"] is not None and _number(s["value"], kind) == in_force]
     origin: Mapping[str, Any] = next((s for s in setting if s["ours"]), setting[0] if setting else {})
-    compliant: Optional[bool] = in_force == expected
+    compliant: bool | None = in_force == expected
     why = remedy = overridden_by = None
     if seen["error"] and in_force is None:
         compliant, why = None, f"a {kind} could not be asked: {seen['error']}"
@@ -332,7 +329,7 @@ def _judge_one_shell(
     )  # fmt: skip
 
 
-def _number(text: str, kind: str) -> Optional[int]:
+def _number(text: str, kind: str) -> int | None:
     words = text.split()
     if not words or not words[0].isdigit() or len(words[0]) > 10:
         return None
@@ -342,7 +339,7 @@ def _number(text: str, kind: str) -> Optional[int]:
 # --- logind -----------------------------------------------------------------------------------------------------
 
 
-def judge_logind(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[Finding]:
+def judge_logind(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
     found = []
     logind = facts["logind"]
     if wanted.get("idle_timeout") is not None:
@@ -354,7 +351,7 @@ def judge_logind(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> List[Fi
     return found
 
 
-def idle_threshold(effective: Mapping[str, Any]) -> Optional[float]:
+def idle_threshold(effective: Mapping[str, Any]) -> float | None:
     """Seconds after which logind stops an idle session: the smaller of StopIdleSessionSec and IdleActionSec."""
     stop = effective.get("StopIdleSessionUSec")
     if stop is None:
@@ -369,7 +366,7 @@ def _judge_idle_session(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> 
     threshold = idle_threshold(logind["effective"])
     rules = rule_ids(wanted, "idle_timeout")
     disk = logind["on_disk"].get("StopIdleSessionUSec") or {}
-    why: Optional[str]
+    why: str | None
     remedy = "let the shell layer or the reaper end idle sessions"
     if not logind["running"]:
         why = "no systemd-logind runs on this host"
@@ -385,7 +382,7 @@ def _judge_idle_session(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> 
 
 
 def _judge_threshold(
-    value: int, threshold: Optional[float], logind: Mapping[str, Any], disk: Mapping[str, Any], rules: List[str]
+    value: int, threshold: float | None, logind: Mapping[str, Any], disk: Mapping[str, Any], rules: list[str]
 ) -> Finding:
     action = logind["on_disk"].get("IdleActionUSec") or {}
     limited = threshold is not None and threshold != logind["effective"].get("StopIdleSessionUSec")
@@ -406,8 +403,8 @@ def _judge_threshold(
             overridden_by = f"{origin['source']} {_shown(origin['value'])}"
             remedy = remedy or f"remove {origin['source']}, or let a later drop-in set it"
     return Finding(
-        "logind", SESSION, "idle_timeout", value, threshold, compliant, origin.get("source"), overridden_by, why, remedy,
-        rules,
+        "logind", SESSION, "idle_timeout", value, threshold, compliant, origin.get("source"), overridden_by, why,
+        remedy, rules,
     )  # fmt: skip
 
 
@@ -416,7 +413,7 @@ def _judge_kill(wanted: Mapping[str, Any], logind: Mapping[str, Any]) -> Finding
     in_force = logind["effective"].get("KillUserProcesses")
     disk = logind["on_disk"].get("KillUserProcesses") or {}
     why = remedy = overridden_by = None
-    compliant: Optional[bool] = in_force == value
+    compliant: bool | None = in_force == value
     if not logind["running"]:
         compliant, why = None, "no systemd-logind runs on this host"
     elif not compliant:
@@ -437,7 +434,7 @@ def _judge_kill(wanted: Mapping[str, Any], logind: Mapping[str, Any]) -> Finding
 def _judge_max_logins(wanted: Mapping[str, Any], limits: Mapping[str, Any]) -> Finding:
     value = wanted["max_logins"]
     found = limits["maxlogins"]
-    compliant: Optional[bool] = found["value"] == value
+    compliant: bool | None = found["value"] == value
     why = remedy = overridden_by = None
     if limits["active"] is False:
         compliant, why = False, "sshd's PAM stack has no pam_limits: nothing applies the limit"

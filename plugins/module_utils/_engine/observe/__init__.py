@@ -10,7 +10,7 @@ import os
 import pwd
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Sequence
 
 from . import host, limits, logind, shell, sshd
 from .command import Runner, run_together
@@ -22,7 +22,7 @@ MOST_MEMBERS = 5
 
 def observe_policy(
     tree: Tree, users: Sequence[str] = (), groups: Sequence[str] = (), run: Runner = run_together
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Everything policy_info returns but the findings. `users` and `groups` are the names somebody asked about."""
     root = os.geteuid() == 0
     release = host.os_release(tree)
@@ -53,7 +53,7 @@ def observe_policy(
     seen_logind = logind.observe_logind(
         tree, seen_host.systemd_version, seen_host.systemd_features, seen_host.utmp, answers
     )
-    facts: Dict[str, Any] = {
+    facts: dict[str, Any] = {
         "host": {**asdict(seen_host), "logind": seen_logind.running},
         "sshd": _with_iso_times(asdict(seen_sshd)),
         "shell": asdict(seen_shell),
@@ -70,7 +70,7 @@ def observe_policy(
     return facts
 
 
-def _account(name: str) -> Optional[Tuple[int, int, Tuple[int, ...]]]:
+def _account(name: str) -> tuple[int, int, tuple[int, ...]] | None:
     """uid, gid and groups of an account, None if there is none of that name."""
     try:
         found = pwd.getpwnam(name)
@@ -79,7 +79,7 @@ def _account(name: str) -> Optional[Tuple[int, int, Tuple[int, ...]]]:
         return None
 
 
-def _members(name: str) -> Optional[List[str]]:
+def _members(name: str) -> list[str] | None:
     try:
         found = grp.getgrnam(name)
     except (KeyError, ValueError, OSError):
@@ -88,7 +88,7 @@ def _members(name: str) -> Optional[List[str]]:
     return sorted({*first, *found.gr_mem})
 
 
-def _with_iso_times(facts: Dict[str, Any]) -> Dict[str, Any]:
+def _with_iso_times(facts: dict[str, Any]) -> dict[str, Any]:
     for name in ("started_at", "loaded_at", "config_changed_at"):
         if facts[name] is not None:
             moment = datetime.fromtimestamp(facts[name], timezone.utc)
@@ -96,7 +96,7 @@ def _with_iso_times(facts: Dict[str, Any]) -> Dict[str, Any]:
     return facts
 
 
-def _about_sight(tree: Tree, root: bool) -> List[str]:
+def _about_sight(tree: Tree, root: bool) -> list[str]:
     said = []
     if tree.unreadable:
         listed = ", ".join(sorted(tree.unreadable))

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import IO, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import IO, Callable, Dict, Mapping
 
 # A profile script that prints without end must not fill our memory.
 MOST_OUTPUT = 1 << 20
@@ -26,9 +26,9 @@ MOST_OUTPUT = 1 << 20
 class Command:
     """argv to run; `program` when argv[0] is to differ from the file (login shells); `ids` = (uid, gid, groups)."""
 
-    argv: Tuple[str, ...]
-    program: Optional[str] = None
-    ids: Optional[Tuple[int, int, Tuple[int, ...]]] = None
+    argv: tuple[str, ...]
+    program: str | None = None
+    ids: tuple[int, int, tuple[int, ...]] | None = None
     env: Mapping[str, str] = field(default_factory=lambda: {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)})
 
 
@@ -36,20 +36,20 @@ class Command:
 class Answer:
     """What a command said. `rc` is None when it could not be started or did not end in time (`error` says which)."""
 
-    rc: Optional[int]
+    rc: int | None
     out: str = ""
     err: str = ""
-    error: Optional[str] = None
+    error: str | None = None
 
 
 Runner = Callable[[Mapping[str, Command]], Dict[str, Answer]]
 
 
-def run_together(commands: Mapping[str, Command], limit: float = 5.0) -> Dict[str, Answer]:
+def run_together(commands: Mapping[str, Command], limit: float = 5.0) -> dict[str, Answer]:
     """Run all `commands` at once; what is not done after `limit` seconds is killed with its process group."""
-    answers: Dict[str, Answer] = {}
-    running: Dict[str, subprocess.Popen[bytes]] = {}
-    output: Dict[Tuple[str, str], List[bytes]] = {}
+    answers: dict[str, Answer] = {}
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    output: dict[tuple[str, str], list[bytes]] = {}
     with selectors.DefaultSelector() as waiting:
         for key, command in commands.items():
             try:
@@ -88,7 +88,7 @@ def _start(command: Command) -> subprocess.Popen[bytes]:
     )
 
 
-def _becoming(ids: Tuple[int, int, Tuple[int, ...]]) -> Callable[[], None]:
+def _becoming(ids: tuple[int, int, tuple[int, ...]]) -> Callable[[], None]:
     def become() -> None:
         uid, gid, groups = ids
         os.setgroups(groups)
@@ -98,7 +98,7 @@ def _becoming(ids: Tuple[int, int, Tuple[int, ...]]) -> Callable[[], None]:
     return become
 
 
-def _drain(waiting: selectors.BaseSelector, stream: IO[bytes], parts: List[bytes]) -> None:
+def _drain(waiting: selectors.BaseSelector, stream: IO[bytes], parts: list[bytes]) -> None:
     part = os.read(stream.fileno(), 65536)
     if part and sum(map(len, parts)) < MOST_OUTPUT:
         parts.append(part)
@@ -114,7 +114,7 @@ def _finish(child: subprocess.Popen[bytes], late: bool, out: bytes, err: bytes) 
     error = None
     try:
         # Its output ended; a child that lives on (or whose output was cut) gets no more than a moment.
-        rc: Optional[int] = child.wait(0 if late else 0.5)
+        rc: int | None = child.wait(0 if late else 0.5)
     except subprocess.TimeoutExpired:
         rc, error = None, "it did not answer in time and was stopped"
         os.killpg(child.pid, signal.SIGKILL)

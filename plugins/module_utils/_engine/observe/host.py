@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform as python_platform
 import re
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional
+from typing import Mapping
 
 from ..platforms import find_platform, parse_os_release
 from ..platforms.platform import Platform
@@ -19,18 +19,18 @@ from .tree import Tree
 @dataclass(frozen=True)
 class Host:
     id: str
-    id_like: List[str]
+    id_like: list[str]
     version_id: str
     family: str
     name: str
     hostname: str
     init: str
-    tmux: Optional[str]
-    screen: Optional[str]
+    tmux: str | None
+    screen: str | None
     utmp: bool
     python: str
-    systemd_version: Optional[int] = None
-    systemd_features: List[str] = field(default_factory=list)
+    systemd_version: int | None = None
+    systemd_features: list[str] = field(default_factory=list)
 
 
 def find_init(tree: Tree) -> str:
@@ -44,7 +44,7 @@ def find_init(tree: Tree) -> str:
     return "unknown"
 
 
-def questions(tree: Tree) -> Dict[str, Command]:
+def questions(tree: Tree) -> dict[str, Command]:
     systemctl = tree.program("systemctl")
     return {"host.systemd": Command((systemctl, "--version"))} if systemctl else {}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Set
+from typing import Any
 
 from .tree import Tree, our_lines
 
@@ -18,13 +18,13 @@ _FOLDERS = ("/etc/pam.d", "/usr/etc/pam.d", "/usr/lib/pam.d")
 class Limits:
     """`active`: whether sshd's PAM stack has pam_limits (None if the stack cannot be read)."""
 
-    maxlogins: Dict[str, Any]
-    active: Optional[bool]
+    maxlogins: dict[str, Any]
+    active: bool | None
 
 
-def read_maxlogins(tree: Tree) -> Dict[str, Any]:
+def read_maxlogins(tree: Tree) -> dict[str, Any]:
     """What holds for everybody (domain ``*``)."""
-    entries: List[Dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     main = tree.first("/etc/security/limits.conf", "/usr/etc/security/limits.conf")
     for path in ([main] if main else []) + tree.glob("/etc/security/limits.d/*.conf"):
         lines = tree.lines(path)
@@ -40,11 +40,11 @@ def read_maxlogins(tree: Tree) -> Dict[str, Any]:
     return {**entries[-1], "overridden": entries[-2::-1]}
 
 
-def pam_limits_active(tree: Tree, service: str = "sshd") -> Optional[bool]:
+def pam_limits_active(tree: Tree, service: str = "sshd") -> bool | None:
     return _has_pam_limits(tree, service, set())
 
 
-def _has_pam_limits(tree: Tree, service: str, seen: Set[str]) -> Optional[bool]:
+def _has_pam_limits(tree: Tree, service: str, seen: set[str]) -> bool | None:
     path = tree.first(*(f"{folder}/{service}" for folder in _FOLDERS))
     if path is None or path in seen:
         return None
@@ -55,7 +55,7 @@ def _has_pam_limits(tree: Tree, service: str, seen: Set[str]) -> Optional[bool]:
     for line in text.replace("\\\n", " ").split("\n"):
         words = line.partition("#")[0].split()
         if len(words) == 2 and words[0] == "@include":
-            included: Optional[str] = words[1]
+            included: str | None = words[1]
         elif len(words) >= 3 and words[0].lstrip("-") == "session":
             if words[1] not in ("include", "substack"):
                 if any(w.endswith("pam_limits.so") for w in words[2:]):

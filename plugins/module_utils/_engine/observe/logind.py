@@ -13,14 +13,14 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Mapping, Sequence
 
 from .command import Answer, Command
 from .tree import Tree, our_lines
 
 _FOLDERS = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd")
 # D-Bus property, logind.conf key, default of the source (None: chosen when systemd was built).
-KEYS: Tuple[Tuple[str, str, Any], ...] = (
+KEYS: tuple[tuple[str, str, Any], ...] = (
     ("StopIdleSessionUSec", "StopIdleSessionSec", "infinity"),
     ("IdleAction", "IdleAction", "ignore"),
     ("IdleActionUSec", "IdleActionSec", "30min"),
@@ -48,14 +48,14 @@ class Logind:
 
     running: bool
     can_stop_idle_session: bool = False
-    sees_ssh_ttys: Optional[bool] = None
-    effective: Dict[str, Any] = field(default_factory=dict)
-    on_disk: Dict[str, Dict[str, Any]] = field(default_factory=dict)
-    current: Optional[bool] = None
-    reload: List[List[str]] = field(default_factory=list)
+    sees_ssh_ttys: bool | None = None
+    effective: dict[str, Any] = field(default_factory=dict)
+    on_disk: dict[str, dict[str, Any]] = field(default_factory=dict)
+    current: bool | None = None
+    reload: list[list[str]] = field(default_factory=list)
 
 
-def questions(tree: Tree) -> Dict[str, Command]:
+def questions(tree: Tree) -> dict[str, Command]:
     if not tree.is_dir("/run/systemd/system"):
         return {}
     asked = {}
@@ -70,7 +70,7 @@ def questions(tree: Tree) -> Dict[str, Command]:
     return asked
 
 
-def parse_span(text: str) -> Optional[float]:
+def parse_span(text: str) -> float | None:
     """A time span of systemd.time(7) in seconds; None for ``infinity``.
 
     Raises:
@@ -107,16 +107,16 @@ def normal(key: str, text: str) -> Any:
     return text
 
 
-def config_files(tree: Tree) -> List[str]:
+def config_files(tree: Tree) -> list[str]:
     main = tree.first(*(f"{folder}/logind.conf" for folder in _FOLDERS))
-    by_name: Dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for folder in _FOLDERS:
         for path in tree.glob(f"{folder}/logind.conf.d/*.conf"):
             by_name.setdefault(os.path.basename(path), path)
     return ([main] if main else []) + [by_name[name] for name in sorted(by_name, key=os.fsencode)]
 
 
-def parse_assignments(lines: Sequence[str]) -> List[Tuple[int, str, str]]:
+def parse_assignments(lines: Sequence[str]) -> list[tuple[int, str, str]]:
     """(line, key, value) of section [Login]."""
     found = []
     section = ""
@@ -136,10 +136,10 @@ def parse_assignments(lines: Sequence[str]) -> List[Tuple[int, str, str]]:
     return found
 
 
-def read_disk(tree: Tree) -> Dict[str, Dict[str, Any]]:
+def read_disk(tree: Tree) -> dict[str, dict[str, Any]]:
     """{property: {value, source, ours, overridden}} of what is configured."""
     wanted = {key: name for name, key, _default in KEYS}
-    found: Dict[str, List[Dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for path in config_files(tree):
         lines = tree.lines(path)
         ours = our_lines(path, lines)
@@ -154,7 +154,7 @@ def read_disk(tree: Tree) -> Dict[str, Dict[str, Any]]:
     return {name: {**entries[-1], "overridden": entries[-2::-1]} for name, entries in found.items()}
 
 
-def built_default(tree: Tree, key: str) -> Optional[str]:
+def built_default(tree: Tree, key: str) -> str | None:
     """The default that the shipped logind.conf shows as a comment."""
     for folder in _FOLDERS:
         for line in tree.lines(f"{folder}/logind.conf"):
@@ -163,7 +163,7 @@ def built_default(tree: Tree, key: str) -> Optional[str]:
     return None
 
 
-def parse_bus(output: str) -> Dict[str, Any]:
+def parse_bus(output: str) -> dict[str, Any]:
     """Properties of org.freedesktop.login1.Manager that matter here; {} for anything else."""
     try:
         properties = json.loads(output)["data"][0]
@@ -177,7 +177,7 @@ def parse_bus(output: str) -> Dict[str, Any]:
     return values
 
 
-def is_current(tree: Tree, effective: Mapping[str, Any], on_disk: Mapping[str, Mapping[str, Any]]) -> Optional[bool]:
+def is_current(tree: Tree, effective: Mapping[str, Any], on_disk: Mapping[str, Mapping[str, Any]]) -> bool | None:
     """Whether what logind has in force is what is configured; None if it cannot be compared."""
     if not effective:
         return None
@@ -199,7 +199,7 @@ def is_current(tree: Tree, effective: Mapping[str, Any], on_disk: Mapping[str, M
 
 
 def observe_logind(
-    tree: Tree, systemd_version: Optional[int], features: Sequence[str], utmp: bool, answers: Mapping[str, Answer]
+    tree: Tree, systemd_version: int | None, features: Sequence[str], utmp: bool, answers: Mapping[str, Answer]
 ) -> Logind:
     bus = answers.get("logind.bus", Answer(None))
     effective = parse_bus(bus.out) if bus.rc == 0 else {}
@@ -221,7 +221,7 @@ def observe_logind(
     )
 
 
-def _sees_ssh_ttys(features: Sequence[str], utmp: bool) -> Optional[bool]:
+def _sees_ssh_ttys(features: Sequence[str], utmp: bool) -> bool | None:
     """sshd's PAM session names no tty ("ssh"): logind looks the leader's up in utmp (manager_read_utmp), or nowhere."""
     if "-UTMP" in features:
         return False

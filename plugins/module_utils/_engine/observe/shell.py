@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Mapping, Sequence
 
 from ..platforms.platform import Platform
 from .command import Answer, Command
@@ -86,17 +86,17 @@ _SETTER_FILES = (
 class Shell:
     """See RETURN of policy_info for what the fields mean."""
 
-    shells: Dict[str, Optional[str]] = field(default_factory=dict)
-    files: Dict[str, Any] = field(default_factory=dict)
-    login: Dict[str, Dict[str, Any]] = field(default_factory=dict)
-    non_login: Dict[str, Dict[str, Any]] = field(default_factory=dict)
-    login_by_user: Dict[str, Dict[str, Any]] = field(default_factory=dict)
-    login_shells_of: Dict[str, List[str]] = field(default_factory=dict)
-    setters: List[Dict[str, Any]] = field(default_factory=list)
-    warnings: List[str] = field(default_factory=list)
+    shells: dict[str, str | None] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
+    login: dict[str, dict[str, Any]] = field(default_factory=dict)
+    non_login: dict[str, dict[str, Any]] = field(default_factory=dict)
+    login_by_user: dict[str, dict[str, Any]] = field(default_factory=dict)
+    login_shells_of: dict[str, list[str]] = field(default_factory=dict)
+    setters: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
-def find_shells(tree: Tree) -> Dict[str, Optional[str]]:
+def find_shells(tree: Tree) -> dict[str, str | None]:
     """Path of each kind of shell. A link to a shell of another kind (csh → tcsh) counts as that other."""
     found = {kind: tree.program(*names) for kind, names in NAMES.items()}
     for kind, other in (("csh", "tcsh"), ("ksh", "mksh"), ("dash", "bash")):
@@ -107,10 +107,10 @@ def find_shells(tree: Tree) -> Dict[str, Optional[str]]:
 
 
 def questions(
-    shells: Mapping[str, Optional[str]], root: bool, home: str, users: Mapping[str, Tuple[int, int, Tuple[int, ...]]]
-) -> Dict[str, Command]:
+    shells: Mapping[str, str | None], root: bool, home: str, users: Mapping[str, tuple[int, int, tuple[int, ...]]]
+) -> dict[str, Command]:
     """`users` are people (name → uid, gid, groups) whose login bash is asked for too; only root can."""
-    asked: Dict[str, Command] = {}
+    asked: dict[str, Command] = {}
     nobody = (NOBODY, NOBODY, ()) if root else None
     for kind in (*TMOUT_SHELLS, "dash"):
         path = shells.get(kind)
@@ -128,7 +128,7 @@ def questions(
 
 
 def _start(
-    path: str, argv: Tuple[str, ...], ids: Optional[Tuple[int, int, Tuple[int, ...]]], home: str, user: str
+    path: str, argv: tuple[str, ...], ids: tuple[int, int, tuple[int, ...]] | None, home: str, user: str
 ) -> Command:
     env = {
         "HOME": home,
@@ -142,11 +142,9 @@ def _start(
     return Command(argv, program=path, ids=ids, env=env)
 
 
-def parse_answer(answer: Answer) -> Dict[str, Any]:
+def parse_answer(answer: Answer) -> dict[str, Any]:
     """What one shell said. An empty TMOUT is as good as none."""
-    found = None
-    for found in _ANSWER.finditer(answer.out):
-        pass
+    found = next(reversed(list(_ANSWER.finditer(answer.out))), None)
     if not found:
         said = [line for line in answer.err.splitlines() if line.strip()]
         why = answer.error or (said[-1].strip() if said else f"it ended with code {answer.rc}")
@@ -157,7 +155,7 @@ def parse_answer(answer: Answer) -> Dict[str, Any]:
     return {"tmout": number, "readonly": access == "ro", "exported": exported is not None, "error": odd}
 
 
-def parse_csh_answer(answer: Answer) -> Dict[str, Any]:
+def parse_csh_answer(answer: Answer) -> dict[str, Any]:
     """autologout is in minutes, and may carry a second number (when to lock)."""
     plain = parse_answer(answer)
     found = _ANSWER.search(answer.out)
@@ -172,7 +170,7 @@ def parse_csh_answer(answer: Answer) -> Dict[str, Any]:
     }
 
 
-def find_setters(tree: Tree) -> List[Dict[str, Any]]:
+def find_setters(tree: Tree) -> list[dict[str, Any]]:
     """Every line of a shell's start-up files that names TMOUT or autologout, with the value where it is plain."""
     setters = []
     seen = set()
@@ -202,10 +200,10 @@ def find_setters(tree: Tree) -> List[Dict[str, Any]]:
     return setters
 
 
-def login_shells(tree: Tree, shells: Mapping[str, Optional[str]]) -> Dict[str, List[str]]:
+def login_shells(tree: Tree, shells: Mapping[str, str | None]) -> dict[str, list[str]]:
     """Which people (root, and uids from 1000 on, of /etc/passwd) log in with which kind of shell."""
     kinds = {os.path.realpath(tree.place(path)): kind for kind, path in shells.items() if path}
-    people: Dict[str, List[str]] = {}
+    people: dict[str, list[str]] = {}
     for line in tree.lines("/etc/passwd"):
         parts = line.split(":")
         if len(parts) != 7 or not parts[2].isdigit() or not (parts[2] == "0" or 1000 <= int(parts[2]) < NOBODY):
@@ -219,7 +217,7 @@ def login_shells(tree: Tree, shells: Mapping[str, Optional[str]]) -> Dict[str, L
 def observe_shell(
     tree: Tree,
     platform: Platform,
-    shells: Mapping[str, Optional[str]],
+    shells: Mapping[str, str | None],
     users: Sequence[str],
     answers: Mapping[str, Answer],
 ) -> Shell:

@@ -17,11 +17,11 @@ import re
 import shlex
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Mapping, Sequence
 
 from ..platforms.platform import Platform
 from .command import Answer, Command, Runner
-from .sshd_config import Config, Setting, canonical, global_settings, read_config
+from .sshd_config import Setting, canonical, global_settings, read_config
 from .tree import Tree
 
 POLICY_KEYWORDS = (
@@ -45,35 +45,35 @@ class Sshd:
     """See RETURN of policy_info for what the fields mean."""
 
     installed: bool
-    binary: Optional[str] = None
-    version: Optional[str] = None
-    version_number: Optional[List[int]] = None
-    config: Optional[str] = None
-    config_ok: Optional[bool] = None
-    config_error: Optional[str] = None
+    binary: str | None = None
+    version: str | None = None
+    version_number: list[int] | None = None
+    config: str | None = None
+    config_ok: bool | None = None
+    config_error: str | None = None
     include: bool = False
-    drop_in_dir: Optional[str] = None
+    drop_in_dir: str | None = None
     drop_in_dir_exists: bool = False
     drop_in_first: bool = False
-    unit: Optional[str] = None
+    unit: str | None = None
     socket_activated: bool = False
     running: bool = False
-    pid: Optional[int] = None
-    started_at: Optional[float] = None
-    loaded_at: Optional[float] = None
-    config_changed_at: Optional[float] = None
-    current: Optional[bool] = None
-    current_why: Optional[str] = None
-    reload: List[List[str]] = field(default_factory=list)
-    validate: List[List[str]] = field(default_factory=list)
-    supports: Dict[str, bool] = field(default_factory=dict)
+    pid: int | None = None
+    started_at: float | None = None
+    loaded_at: float | None = None
+    config_changed_at: float | None = None
+    current: bool | None = None
+    current_why: str | None = None
+    reload: list[list[str]] = field(default_factory=list)
+    validate: list[list[str]] = field(default_factory=list)
+    supports: dict[str, bool] = field(default_factory=dict)
     scanner_main_file: bool = False
-    options: List[str] = field(default_factory=list)
-    effective: Dict[str, str] = field(default_factory=dict)
-    effective_by_user: Dict[str, Dict[str, str]] = field(default_factory=dict)
-    sources: Dict[str, Dict[str, Any]] = field(default_factory=dict)
-    matches: List[Dict[str, Any]] = field(default_factory=list)
-    warnings: List[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    effective: dict[str, str] = field(default_factory=dict)
+    effective_by_user: dict[str, dict[str, str]] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    matches: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,15 @@ class Daemon:
     """The listening sshd: `options` are the -f and -o of its command line; `started_at` in seconds of the epoch."""
 
     pid: int
-    started_at: Optional[float]
-    options: Tuple[str, ...]
+    started_at: float | None
+    options: tuple[str, ...]
 
 
 # --- questions --------------------------------------------------------------------------------------------------
 
 
-def questions(tree: Tree, platform: Platform, daemon: Optional[Daemon], users: Sequence[str]) -> Dict[str, Command]:
-    asked: Dict[str, Command] = {}
+def questions(tree: Tree, platform: Platform, daemon: Daemon | None, users: Sequence[str]) -> dict[str, Command]:
+    asked: dict[str, Command] = {}
     binary = tree.program("sshd")
     if binary:
         options = daemon.options if daemon else ()
@@ -119,7 +119,7 @@ def in_private_run(missing: str, command: Command) -> Command:
 # --- the daemon -------------------------------------------------------------------------------------------------
 
 
-def find_daemon(tree: Tree) -> Optional[Daemon]:
+def find_daemon(tree: Tree) -> Daemon | None:
     """The sshd that listens, by its pid file, else by its title among the processes of our PID namespace."""
     recorded = (tree.read("/run/sshd.pid") or tree.read("/var/run/sshd.pid") or "").strip()
     candidates = [recorded] if re.fullmatch(r"[0-9]{1,9}", recorded) else []
@@ -139,14 +139,14 @@ def find_daemon(tree: Tree) -> Optional[Daemon]:
     return None
 
 
-def _namespace(tree: Tree, pid: str) -> Optional[str]:
+def _namespace(tree: Tree, pid: str) -> str | None:
     try:
         return os.readlink(tree.place(f"/proc/{pid}/ns/pid"))
     except OSError:
         return None
 
 
-def _daemon(tree: Tree, pid: str) -> Optional[Daemon]:
+def _daemon(tree: Tree, pid: str) -> Daemon | None:
     if (tree.read(f"/proc/{pid}/comm") or "").strip() != "sshd":
         return None
     options = listener_options(tree.read(f"/proc/{pid}/cmdline") or "")
@@ -155,7 +155,7 @@ def _daemon(tree: Tree, pid: str) -> Optional[Daemon]:
     return Daemon(int(pid), process_start(tree, pid), options)
 
 
-def listener_options(cmdline: str) -> Optional[Tuple[str, ...]]:
+def listener_options(cmdline: str) -> tuple[str, ...] | None:
     """-f and -o of a listening sshd's command line; None if this is a connection and not the listener.
 
     From 8.2 on the title is ``sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups`` (arguments joined by
@@ -167,7 +167,7 @@ def listener_options(cmdline: str) -> Optional[Tuple[str, ...]]:
         return None
     if any(re.fullmatch(r"-[46DdeqrtT]*i[46DdeqrtT]*", w) for w in words[1:]):
         return None
-    options: List[str] = []
+    options: list[str] = []
     at = 1
     while at < len(words):
         word = words[at]
@@ -180,7 +180,7 @@ def listener_options(cmdline: str) -> Optional[Tuple[str, ...]]:
     return tuple(options)
 
 
-def process_start(tree: Tree, pid: str) -> Optional[float]:
+def process_start(tree: Tree, pid: str) -> float | None:
     """Field 22 of /proc/PID/stat (clock ticks since boot) as seconds of the epoch."""
     tail = (tree.read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
     boot = re.search(r"^btime ([0-9]{1,12})$", tree.read("/proc/stat") or "", re.MULTILINE)
@@ -192,12 +192,12 @@ def process_start(tree: Tree, pid: str) -> Optional[float]:
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
-def parse_version(*outputs: str) -> Tuple[Optional[str], Optional[Tuple[int, ...]]]:
+def parse_version(*outputs: str) -> tuple[str | None, tuple[int, ...] | None]:
     """("9.2p1", (9, 2)) from what sshd -V, or its usage error before 9.0, or ssh -V print.
 
     The first output that names a version counts; a later one that agrees adds the portable level.
     """
-    best: Optional[str] = None
+    best: str | None = None
     for output in outputs:
         found = re.search(r"OpenSSH_([0-9]{1,3})\.([0-9]{1,3})(p[0-9]{1,3})?", output)
         if not found:
@@ -210,18 +210,18 @@ def parse_version(*outputs: str) -> Tuple[Optional[str], Optional[Tuple[int, ...
     return best, tuple(int(n) for n in best.partition("p")[0].split("."))
 
 
-def parse_effective(output: str) -> Dict[str, str]:
+def parse_effective(output: str) -> dict[str, str]:
     """`sshd -T` lines as {keyword: value}; a keyword that comes several times has one value a line."""
-    values: Dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in output.splitlines():
-        keyword, blank, value = line.strip().partition(" ")
+        keyword, _blank, value = line.strip().partition(" ")
         if not re.fullmatch(r"[a-z0-9]+", keyword):
             continue
         values[keyword] = f"{values[keyword]}\n{value}" if keyword in values else value
     return values
 
 
-def parse_units(output: str) -> List[Dict[str, str]]:
+def parse_units(output: str) -> list[dict[str, str]]:
     units = []
     for block in re.split(r"\n\s*\n", output):
         unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
@@ -235,7 +235,7 @@ def observe_sshd(
     platform: Platform,
     release: str,
     init: str,
-    daemon: Optional[Daemon],
+    daemon: Daemon | None,
     users: Sequence[str],
     asked: Mapping[str, Command],
     answers: Mapping[str, Answer],
@@ -244,11 +244,16 @@ def observe_sshd(
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sshd:
-    """Facts from the `answers` to what was `asked` by `questions()`. `release` is "ID:MAJOR"; `root` is whether we may see everything."""
+    """Facts from the `answers` to what `questions()` asked.
+
+    Args:
+        release: "ID:MAJOR" of os-release.
+        root: whether we may see everything.
+    """
     binary = tree.program("sshd")
     if not binary:
         return Sshd(installed=False)
-    warnings: List[str] = []
+    warnings: list[str] = []
     said = [answers[key] for key in ("sshd.version", "sshd.client") if key in answers]
     version, number = parse_version(*(a.out + a.err for a in said))
     options = daemon.options if daemon else ()
@@ -259,7 +264,7 @@ def observe_sshd(
     test = answers.get("sshd.T", Answer(None))
     effective = parse_effective(test.out) if test.rc == 0 else {}
     config_ok, config_error = _verdict(test, root, warnings)
-    by_user: Dict[str, Dict[str, str]] = {}
+    by_user: dict[str, dict[str, str]] = {}
     for user in users:
         answer = answers.get(f"sshd.T.{user}", Answer(None))
         if answer.rc == 0:
@@ -284,7 +289,7 @@ def observe_sshd(
     loaded_at, why = _loaded_at(tree, daemon, effective, changed_at, now, sleep)
     per_connection = listening_socket is not None and (daemon is None or listening_socket.get("Accept") == "yes")
     if per_connection:
-        current: Optional[bool] = True
+        current: bool | None = True
         why = "every connection starts an sshd of its own, which reads the configuration anew"
     else:
         current, why = _current(daemon, loaded_at, changed_at, why)
@@ -345,7 +350,7 @@ def _main_file(tree: Tree, platform: Platform, options: Sequence[str]) -> str:
 
 def _with_privsep_dir(
     asked: Mapping[str, Command], answers: Mapping[str, Answer], run: Runner
-) -> Tuple[Mapping[str, Answer], Optional[str]]:
+) -> tuple[Mapping[str, Answer], str | None]:
     """Ask again where sshd only missed its run-time folder (nothing keeps /run/sshd while a socket listens)."""
     missing = _MISSING_DIR.search(answers.get("sshd.T", Answer(None)).err)
     if not missing:
@@ -360,7 +365,7 @@ def _words(answer: Answer) -> str:
     return "; ".join(said) or answer.error or f"exit code {answer.rc}"
 
 
-def _verdict(test: Answer, root: bool, warnings: List[str]) -> Tuple[Optional[bool], Optional[str]]:
+def _verdict(test: Answer, root: bool, warnings: list[str]) -> tuple[bool | None, str | None]:
     if test.rc == 0:
         return True, None
     words = _words(test)
@@ -371,7 +376,7 @@ def _verdict(test: Answer, root: bool, warnings: List[str]) -> Tuple[Optional[bo
     return False, words
 
 
-def _sources(settings: Sequence[Setting]) -> Dict[str, Any]:
+def _sources(settings: Sequence[Setting]) -> dict[str, Any]:
     first = settings[0]
     return {
         "source": first.source,
@@ -383,8 +388,8 @@ def _sources(settings: Sequence[Setting]) -> Dict[str, Any]:
     }
 
 
-def _options_on_command_line(options: Sequence[str]) -> Dict[str, Dict[str, Any]]:
-    found: Dict[str, Dict[str, Any]] = {}
+def _options_on_command_line(options: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     for flag, value in zip(options[::2], options[1::2]):
         keyword, _sign, rest = value.partition("=")
         if flag == "-o" and keyword.lower() not in found:
@@ -397,7 +402,7 @@ def _options_on_command_line(options: Sequence[str]) -> Dict[str, Dict[str, Any]
     return found
 
 
-def _disagreements(sources: Mapping[str, Mapping[str, Any]], effective: Mapping[str, str]) -> List[str]:
+def _disagreements(sources: Mapping[str, Mapping[str, Any]], effective: Mapping[str, str]) -> list[str]:
     """Where sshd took another value than our reading of the files says: then our source is not to be trusted."""
     return [
         f"{found['source']} sets {keyword} to {found['value']}, but sshd has {effective[keyword]} in force: "
@@ -407,7 +412,7 @@ def _disagreements(sources: Mapping[str, Mapping[str, Any]], effective: Mapping[
     ]
 
 
-def written_in_main(written: Mapping[str, Sequence[Setting]], main: str) -> List[Setting]:
+def written_in_main(written: Mapping[str, Sequence[Setting]], main: str) -> list[Setting]:
     return [s for k in POLICY_KEYWORDS for s in written.get(k, ()) if s.path == main and not s.ours]
 
 
@@ -415,19 +420,19 @@ def _covers(pattern: str, platform: Platform) -> bool:
     return pattern in (platform.sshd_drop_in_dir + "/*.conf", platform.sshd_drop_in_dir + "/*")
 
 
-def _unit(units: Sequence[Mapping[str, str]], kind: str, platform: Platform) -> Optional[str]:
+def _unit(units: Sequence[Mapping[str, str]], kind: str, platform: Platform) -> str | None:
     loaded = [u["Id"][: -len(kind)] for u in units if u["Id"].endswith(kind) and u.get("LoadState") == "loaded"]
     return next((n for n in platform.sshd_units if n in loaded), None)
 
 
 def _loaded_at(
     tree: Tree,
-    daemon: Optional[Daemon],
+    daemon: Daemon | None,
     effective: Mapping[str, str],
-    changed_at: Optional[float],
+    changed_at: float | None,
     now: Callable[[], float],
     sleep: Callable[[float], None],
-) -> Tuple[Optional[float], Optional[str]]:
+) -> tuple[float | None, str | None]:
     """When the running daemon read its configuration, and why that is not known if it is not."""
     if daemon is None:
         return None, "no sshd listens"
@@ -438,7 +443,7 @@ def _loaded_at(
     patience = 10 if changed_at is not None and now() - changed_at < 2 else 0
     while True:
         try:
-            found: Optional[float] = os.stat(tree.place(pid_file)).st_mtime
+            found: float | None = os.stat(tree.place(pid_file)).st_mtime
         except OSError:
             found = None
         written = (tree.read(pid_file) or "").strip()
@@ -453,8 +458,8 @@ def _loaded_at(
 
 
 def _current(
-    daemon: Optional[Daemon], loaded_at: Optional[float], changed_at: Optional[float], why: Optional[str]
-) -> Tuple[Optional[bool], Optional[str]]:
+    daemon: Daemon | None, loaded_at: float | None, changed_at: float | None, why: str | None
+) -> tuple[bool | None, str | None]:
     if daemon is None or changed_at is None:
         return None, why
     if loaded_at is not None:
@@ -465,9 +470,7 @@ def _current(
     return None, why
 
 
-def _reload(
-    tree: Tree, init: str, unit: Optional[str], units: Sequence[Mapping[str, str]], daemon: Daemon
-) -> List[str]:
+def _reload(tree: Tree, init: str, unit: str | None, units: Sequence[Mapping[str, str]], daemon: Daemon) -> list[str]:
     """The argv that makes the daemon read its configuration again without touching connections."""
     active = {u["Id"] for u in units if u.get("ActiveState") in ("active", "reloading")}
     if init == "systemd" and unit and f"{unit}.service" in active:

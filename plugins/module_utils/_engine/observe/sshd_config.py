@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Sequence
 
 from .tree import Tree, our_lines
 
@@ -24,11 +24,11 @@ class Setting:
     """One assignment. `match` is the criteria text of the Match block it stands in, None when it is global."""
 
     keyword: str
-    args: Tuple[str, ...]
+    args: tuple[str, ...]
     path: str
     line: int
     ours: bool
-    match: Optional[str]
+    match: str | None
 
     @property
     def value(self) -> str:
@@ -41,14 +41,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Config:
-    settings: Tuple[Setting, ...]
-    files: Tuple[str, ...]  # every file that is read, in order
-    watched: Tuple[str, ...]  # the files, and the folders whose content decides which files are read
+    settings: tuple[Setting, ...]
+    files: tuple[str, ...]  # every file that is read, in order
+    watched: tuple[str, ...]  # the files, and the folders whose content decides which files are read
     # Include lines of the main file that stand before any Match: (line, pattern)
-    includes: Tuple[Tuple[int, str], ...]
+    includes: tuple[tuple[int, str], ...]
 
 
-def split_line(line: str, quotes: str = "\"'") -> Tuple[str, Tuple[str, ...]]:
+def split_line(line: str, quotes: str = "\"'") -> tuple[str, tuple[str, ...]]:
     """Keyword (lower case) and arguments; ("", ()) for blank lines and comments.
 
     `keyword=value` and `keyword = value` are legal, quotes hold blanks, and a `#` that begins a word
@@ -60,8 +60,8 @@ def split_line(line: str, quotes: str = "\"'") -> Tuple[str, Tuple[str, ...]]:
     return words[0].lower(), tuple(words[1:])
 
 
-def _words(text: str, quotes: str) -> List[str]:
-    words: List[str] = []
+def _words(text: str, quotes: str) -> list[str]:
+    words: list[str] = []
     at = 0
     while at < len(text):
         if text[at] in " \t":
@@ -80,8 +80,8 @@ def _words(text: str, quotes: str) -> List[str]:
     return words
 
 
-def _word(text: str, at: int, quotes: str, keyword: bool) -> Tuple[str, int]:
-    parts: List[str] = []
+def _word(text: str, at: int, quotes: str, keyword: bool) -> tuple[str, int]:
+    parts: list[str] = []
     quote = ""
     ends = " \t=" if keyword else " \t"
     while at < len(text):
@@ -101,7 +101,7 @@ def _word(text: str, at: int, quotes: str, keyword: bool) -> Tuple[str, int]:
     return "".join(parts), at
 
 
-def read_config(tree: Tree, main: str, version: Optional[Tuple[int, ...]] = None) -> Config:
+def read_config(tree: Tree, main: str, version: tuple[int, ...] | None = None) -> Config:
     """Everything that `main` says and includes. Never raises: what cannot be read is in `tree.unreadable`."""
     reader = _Reader(tree, main, quotes='"' if version and version < (8, 7) else "\"'")
     reader.read(main, None, 0)
@@ -115,12 +115,12 @@ class _Reader:
         self.tree = tree
         self.main = main
         self.quotes = quotes
-        self.settings: List[Setting] = []
-        self.files: List[str] = []
-        self.watched: List[str] = []
-        self.includes: List[Tuple[int, str]] = []
+        self.settings: list[Setting] = []
+        self.files: list[str] = []
+        self.watched: list[str] = []
+        self.includes: list[tuple[int, str]] = []
 
-    def read(self, path: str, match: Optional[str], depth: int) -> None:
+    def read(self, path: str, match: str | None, depth: int) -> None:
         if depth > DEEPEST or len(self.files) >= MOST_FILES:
             return
         self.files.append(path)
@@ -140,7 +140,7 @@ class _Reader:
             else:
                 self.settings.append(Setting(keyword, args, path, number, number in ours, match))
 
-    def _include(self, pattern: str, match: Optional[str], depth: int, path: str, number: int) -> None:
+    def _include(self, pattern: str, match: str | None, depth: int, path: str, number: int) -> None:
         if not pattern.startswith("/"):
             # Relative to where sshd was built to look, wherever the including file lies.
             pattern = "/etc/ssh/" + pattern
@@ -153,16 +153,16 @@ class _Reader:
                 self.read(found, match, depth + 1)
 
 
-def global_settings(config: Config) -> Dict[str, List[Setting]]:
+def global_settings(config: Config) -> dict[str, list[Setting]]:
     """Per keyword its global assignments in the order read: the first is in force."""
-    found: Dict[str, List[Setting]] = {}
+    found: dict[str, list[Setting]] = {}
     for setting in config.settings:
         if setting.match is None:
             found.setdefault(setting.keyword, []).append(setting)
     return found
 
 
-def sshd_seconds(text: str) -> Optional[int]:
+def sshd_seconds(text: str) -> int | None:
     """A TIME of sshd_config(5) (``300``, ``5m``, ``1h30m``, any case) in seconds; None if it is none."""
     total = 0
     at = 0
@@ -175,7 +175,7 @@ def sshd_seconds(text: str) -> Optional[int]:
     return total if text else None
 
 
-TIMES: Set[str] = {"clientaliveinterval", "logingracetime", "unusedconnectiontimeout"}
+TIMES: set[str] = {"clientaliveinterval", "logingracetime", "unusedconnectiontimeout"}
 
 
 def canonical(keyword: str, args: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ import glob
 import os
 import re
 import stat
-from typing import List, Optional, Set
 
 # Longer than any configuration file a daemon would accept, short enough to stay cheap.
 LARGEST = 1 << 20
@@ -25,12 +24,12 @@ class Tree:
 
     def __init__(self, root: str = "/") -> None:
         self.root = root.rstrip("/")
-        self.unreadable: Set[str] = set()
+        self.unreadable: set[str] = set()
 
     def place(self, path: str) -> str:
         return self.root + path
 
-    def read(self, path: str) -> Optional[str]:
+    def read(self, path: str) -> str | None:
         """Text of a regular file (undecodable bytes as surrogates), or None if there is no such file to read."""
         try:
             # O_NONBLOCK: a FIFO in a folder of drop-ins must not hold us.
@@ -57,7 +56,7 @@ class Tree:
         finally:
             os.close(fd)
 
-    def lines(self, path: str) -> List[str]:
+    def lines(self, path: str) -> list[str]:
         """Lines of a file without their ends; [] if it cannot be read. Only a newline ends a line."""
         text = self.read(path)
         return text.split("\n") if text else []
@@ -71,11 +70,11 @@ class Tree:
     def is_program(self, path: str) -> bool:
         return os.path.isfile(self.place(path)) and os.access(self.place(path), os.X_OK)
 
-    def first(self, *paths: str) -> Optional[str]:
+    def first(self, *paths: str) -> str | None:
         """The first of `paths` that exists."""
         return next((p for p in paths if self.exists(p)), None)
 
-    def glob(self, pattern: str) -> List[str]:
+    def glob(self, pattern: str) -> list[str]:
         """Matches in byte order, as glob(3) gives them in the C locale."""
         try:
             found = glob.glob(glob.escape(self.root) + pattern)
@@ -86,7 +85,7 @@ class Tree:
             self.unreadable.add(parent)
         return sorted((p[len(self.root) :] for p in found), key=os.fsencode)
 
-    def changed_at(self, path: str) -> Optional[float]:
+    def changed_at(self, path: str) -> float | None:
         """When a file's content or place last changed (a copy may carry an old mtime, never an old ctime)."""
         try:
             found = os.stat(self.place(path))
@@ -94,17 +93,17 @@ class Tree:
             return None
         return found.st_mtime if stat.S_ISDIR(found.st_mode) else max(found.st_mtime, found.st_ctime)
 
-    def program(self, *names: str) -> Optional[str]:
+    def program(self, *names: str) -> str | None:
         """Where a program of one of these names lies, in the order in which login shells look."""
         folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
         return next((f"{d}/{n}" for n in names for d in folders if self.is_program(f"{d}/{n}")), None)
 
 
-def our_lines(path: str, lines: List[str]) -> Set[int]:
+def our_lines(path: str, lines: list[str]) -> set[int]:
     """1-based numbers of the lines that this collection wrote: whole drop-ins, or managed blocks."""
     if _OUR_NAME.match(os.path.basename(path)):
         return set(range(1, len(lines) + 1))
-    ours: Set[int] = set()
+    ours: set[int] = set()
     inside = False
     for number, line in enumerate(lines, 1):
         marker = _MARKER.match(line) if "sessionops.policy" in line else None

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -14,15 +13,15 @@ class Platform:
     """Paths are absolute; of several, the first that exists counts, else the first."""
 
     family: str
-    ids: Tuple[str, ...]  # ID or ID_LIKE words of os-release
-    sshd_configs: Tuple[str, ...] = ("/etc/ssh/sshd_config",)
+    ids: tuple[str, ...]  # ID or ID_LIKE words of os-release
+    sshd_configs: tuple[str, ...] = ("/etc/ssh/sshd_config",)
     sshd_drop_in_dir: str = "/etc/ssh/sshd_config.d"
-    sshd_units: Tuple[str, ...] = ("sshd", "ssh")
-    bashrcs: Tuple[str, ...] = ("/etc/bash.bashrc", "/etc/bashrc")  # read by interactive bash, login or not
-    zshrcs: Tuple[str, ...] = ("/etc/zsh/zshrc", "/etc/zshrc")
+    sshd_units: tuple[str, ...] = ("sshd", "ssh")
+    bashrcs: tuple[str, ...] = ("/etc/bash.bashrc", "/etc/bashrc")  # read by interactive bash, login or not
+    zshrcs: tuple[str, ...] = ("/etc/zsh/zshrc", "/etc/zshrc")
     cshrc: str = "/etc/csh.cshrc"
-    csh_dir: Optional[str] = None  # a folder of snippets that csh reads; `csh_suffix` is how their names must end
+    csh_dir: str | None = None  # a folder of snippets that csh reads; `csh_suffix` is how their names must end
     csh_suffix: str = ""
     profile_dir: str = "/etc/profile.d"
     # "ID:MAJOR" of releases whose scanner content reads only the main sshd_config.
-    scanner_main_file: Tuple[str, ...] = ()
+    scanner_main_file: tuple[str, ...] = ()
