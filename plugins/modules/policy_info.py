@@ -31,8 +31,8 @@ options:
     default: []
   wanted:
     description:
-      - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their prefix,
-        for example V(client_alive_interval). What is absent or null is not judged.
+      - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their
+        prefix, for example V(client_alive_interval). What is absent or null is not judged.
       - V(layers) names the layers to judge, of V(sshd), V(shell) and V(logind).
       - V(exempt_users) and V(exempt_groups) are asked for as O(users) are.
       - V(rules) maps a setting to its rule ids by benchmark.

@@ -287,11 +287,11 @@ def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fin
         seen = shell["login_by_user"].get(user)
         if seen and not seen["error"]:
             in_force = seen["tmout"] or None
-            why = f"{user} is exempt, but a login bash of this account has TMOUT={in_force}" if in_force else None
+            reason = f"{user} is exempt, but a login bash of this account has TMOUT={in_force}"
             found.append(
                 Finding(
-                    "shell", SHELL, "idle_timeout", None, in_force, not in_force, why=why, rules=rules, user=user,
-                    shell="bash",
+                    "shell", SHELL, "idle_timeout", None, in_force, not in_force, why=reason if in_force else None,
+                    rules=rules, user=user, shell="bash",
                 )
             )  # fmt: skip
     return found

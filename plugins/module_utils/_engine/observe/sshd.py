@@ -104,7 +104,7 @@ def questions(tree: Tree, platform: Platform, daemon: Daemon | None, users: Sequ
     if systemctl and tree.is_dir("/run/systemd/system"):
         names = [f"{n}.{kind}" for kind in ("service", "socket") for n in platform.sshd_units]
         # One answer per name and in that order, whichever exist.
-        properties = "Id,LoadState,ActiveState,MainPID,Accept,StateChangeTimestampMonotonic"
+        properties = "Id,LoadState,ActiveState,MainPID,Accept"
         asked["sshd.units"] = Command((systemctl, "show", *names, "--property=" + properties))
     return asked
 
