@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import pathlib
 
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.policy import resolve
 
 DOCUMENTATION = r"""
@@ -17,8 +20,8 @@ description:
     and lists everything that is wrong with the result.
 options:
   _input:
-    description: The profiles' data by their names.
-    type: dict
+    description: The folder that holds the profiles, one YAML file each.
+    type: path
     required: true
   chosen:
     description: The operator's variables by their names without C(session_policy_); V(null) means the profile's value.
@@ -33,7 +36,7 @@ options:
 EXAMPLES = r"""
 - name: Show what is wrong with a policy
   ansible.builtin.debug:
-    msg: "{{ (profiles | sessionops.policy.resolve_policy({'profile': 'cis', 'idle_timeout': '10m'})).errors }}"
+    msg: "{{ ((role_path ~ '/vars/profiles') | sessionops.policy.resolve_policy({'profile': 'cis', 'idle_timeout': '10m'})).errors }}"
 """
 
 RETURN = r"""
@@ -76,7 +79,14 @@ _value:
 """
 
 
-def resolve_policy(profiles: dict, chosen: dict, facts: dict | None = None) -> dict:
+@functools.lru_cache(maxsize=None)
+def _read(path: str) -> dict:
+    with open(path, encoding="utf-8") as file:
+        return yaml_load(file)
+
+
+def resolve_policy(folder: str, chosen: dict, facts: dict | None = None) -> dict:
+    profiles = {path.stem: _read(str(path)) for path in pathlib.Path(folder).glob("*.yml")}
     return dataclasses.asdict(resolve(profiles, chosen, facts))
 
 
