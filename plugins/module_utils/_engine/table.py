@@ -55,11 +55,12 @@ def _wrapped(mark: str, text: str, width: int) -> list[str]:
 
 
 def _sentence(finding: Mapping[str, Any]) -> str:
-    said = [f"{_label(finding)} ({finding['clock']})"]
+    said = [f"{finding['clock']}: {_label(finding)}"]
     if finding.get("compliant") is None:
         said.append("is not enforced here")
     else:
-        said.append(f"should be {_text(finding.get('wanted'))} and is {_text(finding.get('in_force'))}")
+        in_force = finding.get("in_force")
+        said.append(f"should be {_text(finding.get('wanted'))} and is {'not set' if in_force is None else in_force}")
     if finding.get("overridden_by"):
         said.append(f"because of {finding['overridden_by']}")
     text = " ".join(said)
