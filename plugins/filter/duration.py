@@ -13,7 +13,7 @@ version_added: 0.1.0
 short_description: Seconds in a duration that a person wrote
 description:
   - Turns whole seconds or texts like V(90s), V(15m), V(1h30m) and V(2d) into an integer number of seconds.
-  - V(null) stays V(null), so that a setting that nobody asked for stays unset.
+  - V(null) and V("") become V(null), so that a setting that nobody asked for stays unset.
 options:
   _input:
     description: The duration.
@@ -35,7 +35,7 @@ _value:
 
 
 def duration(value: object) -> int | None:
-    if value is None:
+    if value is None or value == "":
         return None
     try:
         return parse_duration(value)

@@ -65,8 +65,11 @@ _value:
     rules:
       description: Identifiers of the benchmark's rules by setting.
       type: dict
-    main_file:
-      description: Whether the sshd values belong into sshd's main file too, for scanners that read nothing else.
+    sshd_main_file:
+      description: Whether the values belong into sshd's main file too, for scanners that read nothing else.
+      type: bool
+    logind_main_file:
+      description: The same for C(logind.conf).
       type: bool
     errors:
       description: Sentences for what is wrong; a policy with any must not be applied.

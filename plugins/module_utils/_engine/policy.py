@@ -27,7 +27,10 @@ _NAME = re.compile(r"\w(?:[\w.@+$ -]*[\w$])?")
 
 @dataclass(frozen=True)
 class Policy:
-    """`values` are what the layers set: seconds, counts and texts; ``None`` leaves the host's own value alone."""
+    """`values` are what the layers set: seconds, counts and texts; ``None`` leaves the host's own value alone.
+
+    `sshd_main_file` and `logind_main_file` tell whether the distribution's scanners read no drop-ins.
+    """
 
     values: dict[str, Any]
     layers: list[str]
@@ -35,7 +38,8 @@ class Policy:
     exempt_users: list[str]
     exempt_groups: list[str]
     rules: dict[str, dict[str, list[str]]]
-    main_file: bool
+    sshd_main_file: bool
+    logind_main_file: bool
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -197,7 +201,8 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
     rules: dict[str, dict[str, list[str]]] = {}
     for name, read in _READERS.items():
         entry = (profile.get("settings") or {}).get(name) or {}
-        wish = chosen.get(name)
+        # A template that gives null is an empty text before ansible-core 2.19.
+        wish = set_by_operator = None if chosen.get(name) == "" else chosen.get(name)
         if wish is None:
             wish = by_distribution(entry.get("value"), host)
         values[name] = None
@@ -212,7 +217,7 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         if ids and values[name] is not None:
             rules[name] = {profile_name: list(ids)}
         enforced_by = _ENFORCED_BY.get(name, ("sshd",))
-        if state == "present" and chosen.get(name) is not None and not set(enforced_by) & set(layers):
+        if state == "present" and set_by_operator is not None and not set(enforced_by) & set(layers):
             warnings.append(f"session_policy_{name} is set, but {_or(enforced_by)} is not among session_policy_layers.")
 
     errors += _contradictions(values, sshd)
@@ -224,6 +229,8 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
             "ChannelTimeout is left off because somebody is exempt: sshd heeds only its global value, "
             "so it would cut the exempt too."
         )
+    scanned = bool(profile.get("scanned"))
+    main_file_only = bool(sshd.get("scanner_main_file"))
     return Policy(
         values=values,
         layers=[layer for layer in LAYERS if layer in layers],
@@ -231,7 +238,8 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         exempt_users=exempt_users,
         exempt_groups=exempt_groups,
         rules=rules,
-        main_file=bool(profile.get("scanned")) and bool(sshd.get("scanner_main_file")),
+        sshd_main_file=scanned and main_file_only,
+        logind_main_file=scanned and (main_file_only or host.get("family") == "debian"),
         errors=errors,
         warnings=warnings,
     )

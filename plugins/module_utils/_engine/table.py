@@ -80,4 +80,8 @@ def _text(value: object) -> str:
 
 
 def _tail(path: str, width: int) -> str:
-    return path if len(path) <= width else "..." + path[-(width - 3) :]
+    """`path`, its first folders left out where it is too long."""
+    if len(path) <= width:
+        return path
+    tail = path[-(width - 3) :]
+    return "..." + tail[max(tail.find("/"), 0) :]
