@@ -87,7 +87,7 @@ readme: .venv/dev
 	$(BIN)/python tests/tools/readme_tables.py
 
 benchmark: .venv/dev images
-	@$(IN_VENV) $(BIN)/python tests/benchmark/run.py
+	@for bench in tests/benchmark/bench_*.py; do $(IN_VENV) $(BIN)/python $$bench || exit; done
 
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt
