@@ -109,7 +109,8 @@ def test_a_host_without_sshd_gets_all_the_rest(boot):
     host = boot("bookworm")
     # dropbear is the way in; to Ansible it is a host like any other, but there is no sshd to harden.
     host.exec(
-        "systemctl disable --now ssh; rm -f /usr/sbin/sshd /lib/systemd/system/ssh*.service /lib/systemd/system/ssh*.socket;"
+        "systemctl disable --now ssh; rm -f /usr/sbin/sshd /lib/systemd/system/ssh*.service;"
+        "rm -f /lib/systemd/system/ssh*.socket;"
         "rm -rf /etc/ssh/sshd_config*; systemctl daemon-reload;"
         "dropbearkey -t ed25519 -f /root/hostkey; systemd-run --unit=dropbear dropbear -F -r /root/hostkey -p 22"
     )
