@@ -1,0 +1,302 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_transaction
+short_description: Put a set of configuration files in force, or none of them
+version_added: 0.1.0
+author:
+  - The sessionops.policy authors (@sessionops)
+description:
+  - Writes several configuration files, validates the whole, makes the service read them and verifies the effect,
+    in one trip to the host. When any of that fails, every file is put back as it was.
+  - The validation sees the new files in their places while nobody else does, in a private mount namespace. A service
+    that happens to reload meanwhile reads what it had before. Check mode validates in the same way.
+    Where the host allows no such namespace, the files are placed, validated, and put back if that fails;
+    RV(validated_in) tells which it was.
+  - When nothing is to be changed, no command is run.
+extends_documentation_fragment:
+  - sessionops.policy.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The commands of O(validate) are run where the host allows a private mount namespace; else a warning says that
+        nothing was validated. Those of O(apply) and O(verify) are not run.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description:
+      - The name of the transaction, of lower case letters, digits, V(-) and V(_).
+      - It names the place of its journal, C(/var/lib/session-policy/NAME/), and the lines around its blocks.
+    type: str
+    required: true
+  files:
+    description: The files, each of them named once.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description:
+          - The absolute path of the file. Directories that are missing are made, mode V(0755).
+          - A symbolic link is resolved and its target edited where only root can have put it. In a folder where others
+            can write, a symbolic link is refused.
+        type: str
+        required: true
+      content:
+        description: The whole file.
+        type: str
+      block:
+        description:
+          - Some lines in a file that is otherwise left alone, byte for byte. They are put between the lines
+            C(# BEGIN sessionops.policy NAME) and C(# END sessionops.policy NAME).
+          - When O(files[].state=absent), giving it (V("") will do) means that only the block is taken away.
+        type: str
+      insert:
+        description: Where in the file a new block goes. A block that is there stays where it is.
+        type: str
+        choices: [top, bottom]
+        default: top
+      comment:
+        description: What begins a comment in this file.
+        type: str
+        default: "#"
+      create:
+        description: Whether to make the file when it is missing and O(files[].block) is given. Else it is skipped.
+        type: bool
+        default: false
+      state:
+        description:
+          - V(present) puts the content or the block there.
+          - V(absent) with O(files[].block) takes the block away, and the file as well when this transaction made it
+            and nothing else is in it.
+          - V(absent) without O(files[].block) removes the file, whoever made it.
+          - V(absent) also removes the directories that this transaction made, unless somebody else put something there.
+        type: str
+        choices: [present, absent]
+        default: present
+      mode:
+        description:
+          - The mode, as a quoted octal number like V('0644').
+          - By default a file keeps the mode, owner, group, ACL and security context that it has; a new one gets
+            V('0644') and belongs to root.
+        type: raw
+      owner:
+        description: The name or number of the user that the file belongs to.
+        type: str
+      group:
+        description: The name or number of the group that the file belongs to.
+        type: str
+  validate:
+    description:
+      - Commands that must succeed with the new files in place, before anybody else sees them. Each is a list of words.
+      - They run one after another, as do those of O(apply) and O(verify), without a shell, for at most 300 seconds
+        each.
+    type: list
+    elements: list
+    default: []
+  apply:
+    description:
+      - Commands that make the service read the files. When one of them or of O(verify) fails, all of O(apply) is run
+        once more with the former files.
+    type: list
+    elements: list
+    default: []
+  verify:
+    description: Commands that must succeed at the end.
+    type: list
+    elements: list
+    default: []
+notes:
+  - Transactions on one host run one at a time. A second one waits up to 60 seconds for the first.
+  - >-
+    How each failure leaves the host. B(As it was, nothing touched): a wrong option; an unknown user, group or program;
+    a path that is a directory, a FIFO, a socket or a device; a path named twice, through links or not; a
+    symbolic link in a folder where others can write; a file there that belongs to a third user or has a second name;
+    marker lines that are not one pair; a validation that fails in the private mount namespace; a full
+    disk or a read-only file system under C(/var/lib).
+  - >-
+    B(As it was, restored before the module returns): a disk that is full, a file system that is read-only, a file
+    that is immutable; a validation that fails in place; a command of O(apply) or O(verify) that fails or does not end,
+    after which O(apply) is run with the former files; SIGTERM, SIGHUP and SIGINT. The former file is kept under a
+    second name beside until the end, so that putting it back needs no space.
+  - >-
+    B(Restored by the next run) of this module on the host with any O(name), which does it before anything else and
+    returns RV(recovered=true): a kill -9 or a crash of the host at any point between the first change and the end. It
+    runs the interrupted transaction's O(apply) as well. A file that somebody else changed in the meantime is left, with
+    a warning.
+  - >-
+    B(Not restored): a file that can't be put back, because its disk fails or it has become immutable meanwhile. The
+    message lists each such file and where its former bytes are, and every next run tries again before anything else.
+  - >-
+    Each file is replaced at once and all of them within moments. Between the first and the last, a service that reloads
+    by itself may see some new files next to some former ones.
+  - A file that is replaced gets a new inode. Other hard links to it keep the former content.
+  - O(validate) can't speak for a command that asks a running service, which sees the files outside.
+"""
+
+EXAMPLES = r"""
+- name: Cut peers that do not answer for five minutes
+  sessionops.policy.config_transaction:
+    name: sshd
+    files:
+      - path: /etc/ssh/sshd_config.d/00-session-policy.conf
+        content: |
+          ClientAliveInterval 300
+          ClientAliveCountMax 1
+    validate:
+      - [/usr/sbin/sshd, -t]
+    apply:
+      - [systemctl, reload, ssh]
+    verify:
+      - [systemctl, is-active, --quiet, ssh]
+
+- name: The same where sshd knows no Include
+  sessionops.policy.config_transaction:
+    name: sshd
+    files:
+      - path: /etc/ssh/sshd_config
+        block: |
+          ClientAliveInterval 300
+          ClientAliveCountMax 1
+        insert: top
+    validate:
+      - [/usr/sbin/sshd, -t]
+    apply:
+      - [systemctl, reload, sshd]
+
+- name: Take all of it away again
+  sessionops.policy.config_transaction:
+    name: sshd
+    files:
+      - path: /etc/ssh/sshd_config.d/00-session-policy.conf
+        state: absent
+      - path: /etc/ssh/sshd_config
+        block: ""
+        state: absent
+    validate:
+      - [/usr/sbin/sshd, -t]
+    apply:
+      - [systemctl, reload, ssh]
+"""
+
+RETURN = r"""
+files:
+  description: What became of each file, or would have in check mode or had the run not failed.
+  returned: always, once the host was looked at
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The path as it was given.
+      type: str
+    action:
+      description: >-
+        V(created), V(changed), V(removed), V(unchanged), or V(skipped) for a block in a file that is missing.
+      type: str
+  sample: [{path: /etc/ssh/sshd_config.d/00-session-policy.conf, action: created}]
+validated_in:
+  description: >-
+    V(namespace) when O(validate) saw the new files in a private mount namespace, V(place) when they had to be placed
+    for it, V(none) when nothing was validated.
+  returned: always
+  type: str
+  sample: namespace
+restored:
+  description: The files that were put back after a failure, of this run or of one that was interrupted before.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+recovered:
+  description: Whether an interrupted earlier run was rolled back first.
+  returned: always
+  type: bool
+  sample: false
+"""
+
+import signal
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.files import Refused, World
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import read_order
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.transaction import (
+    Failed,
+    Interrupted,
+    Report,
+    run,
+)
+
+FILE = {
+    "path": {"type": "str", "required": True},
+    "content": {"type": "str"},
+    "block": {"type": "str"},
+    "insert": {"type": "str", "choices": ["top", "bottom"], "default": "top"},
+    "comment": {"type": "str", "default": "#"},
+    "create": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "mode": {"type": "raw"},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+}
+COMMANDS = {"type": "list", "elements": "list", "default": []}
+
+
+def interrupt(number, frame):
+    """Undo what was begun, and let nothing disturb that."""
+    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    raise Interrupted(signal.Signals(number).name)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "files": {"type": "list", "elements": "dict", "required": True, "options": FILE},
+            "validate": COMMANDS,
+            "apply": COMMANDS,
+            "verify": COMMANDS,
+        },
+        supports_check_mode=True,
+    )
+    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(each, interrupt)
+    report = Report()
+    sentence = None
+    try:
+        run(World(), read_order(module.params), module.check_mode, report)
+    except (Refused, Failed) as problem:
+        sentence = str(problem)
+    except PermissionError as problem:
+        sentence = f"{problem.filename}: {problem.strerror}: run this as root, with become: true"
+    except OSError as problem:
+        sentence = f"{problem.filename}: {problem.strerror}. Nothing was touched."
+    except Interrupted as problem:
+        sentence = f"Interrupted by {problem} before anything was touched."
+    for warning in report.warnings:
+        module.warn(warning)
+    result = {
+        "changed": report.changed,
+        "files": report.files,
+        "validated_in": report.validated_in,
+        "restored": report.restored,
+        "recovered": report.recovered,
+    }
+    if module._diff:
+        result["diff"] = report.diff
+    if sentence:
+        module.fail_json(msg=sentence, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
