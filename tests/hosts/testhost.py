@@ -285,6 +285,19 @@ def up(spec):
     return name
 
 
+def make_room():
+    """Let this kernel watch enough files: a systemd takes about ten inotify instances, and 128 is a common limit.
+
+    With too few the next host's init dies at boot without a word.
+    """
+    limit = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text()) < 1024:
+        try:
+            limit.write_text("1024\n")
+        except OSError:
+            pass  # about ten hosts at once still work
+
+
 def wait(name, limit=60):
     """Until ssh answers and init has settled (`degraded` is settled, too)."""
     port = hosts()[name]["port"]
@@ -353,6 +366,7 @@ def main():
                 print(ref)
     elif args.verb == "up":
         enter()
+        make_room()
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             list(pool.map(image, {s.partition("=")[2] or s for s in args.specs}))
             list(pool.map(up, args.specs))
