@@ -158,6 +158,13 @@ class Machine:
         pairs = [line.partition(" ") for line in self.exec("/usr/sbin/sshd -T" + at).stdout.splitlines()]
         return {keyword: value for keyword, _, value in pairs}
 
+    def at_a_login(self, user: str, command: str) -> Done:
+        """`command` in an interactive login bash of the user's, by way of a real login with a terminal."""
+        return run([*self.ssh_argv(user, "-tt"), f"exec bash -lic {shlex.quote(command)}"], timeout=30)
+
+    def tmout(self, user: str = "alice") -> str:
+        return self.at_a_login(user, "echo $TMOUT").stdout.strip()
+
     def connections(self, user: str) -> dict[int, str]:
         """sshd's processes for the user's connections: pid and title."""
         found = re.findall(rf"^ *(\d+) (sshd(?:-session)?: {user}\b.*)$", self.exec("ps -eo pid=,args=").stdout, re.M)

@@ -17,8 +17,9 @@ def test_the_daemon_runs_and_lets_people_in(host):
 
 
 def test_a_login_shell_has_tmout_and_cannot_change_it(host):
-    assert host.check_output("su - alice -c 'echo $TMOUT'") == "900"
-    assert host.run("su - alice -c 'TMOUT=0 && echo changed'").stdout == ""
+    login = "su - alice -c 'exec bash -lic \"{}\"'"
+    assert host.run(login.format("echo \\$TMOUT")).stdout.strip() == "900"
+    assert "changed" not in host.run(login.format("TMOUT=0 && echo changed")).stdout
 
 
 def test_the_old_scp_way_stays_clean(host):

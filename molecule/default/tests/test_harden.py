@@ -18,17 +18,13 @@ PROFILES = {
 }
 
 
-def tmout(machine) -> str:
-    return machine.exec("su - alice -c 'echo $TMOUT'").stdout.strip()
-
-
 @pytest.mark.parametrize("profile", [*PROFILES, "none"])
 def test_each_profile_is_in_force_and_finds_nothing_to_do_again(machine, profile):
     machine.harden(session_policy_profile=profile)
     second = machine.harden(session_policy_profile=profile)
     assert re.search(r"changed=0 .*failed=0", second.stdout), second.stdout
     wanted = dict(PROFILES.get(profile, {}))
-    assert tmout(machine) == wanted.pop("tmout", "")
+    assert machine.tmout() == wanted.pop("tmout", "")
     effective = machine.sshd_effective()
     assert {key: effective[key] for key in wanted} == wanted
     machine.harden(session_policy_profile=profile, session_policy_state="absent")

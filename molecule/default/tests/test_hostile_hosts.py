@@ -72,8 +72,8 @@ def test_an_earlier_readonly_tmout_is_named_and_no_login_gets_noisy(virgin):
     done = virgin.harden(check=False, session_policy_layers=SSH_AND_SHELL)
     assert done.returncode != 0
     assert "/etc/profile.d/00-aaa.sh:1" in done.stdout, done.stdout
-    login = virgin.exec("su - alice -s /bin/bash -c 'echo [$TMOUT]'")
-    assert (login.stdout, login.stderr) == ("[0]\n", "")
+    login = virgin.at_a_login("alice", "echo [$TMOUT]")
+    assert (login.stdout, login.stderr) == ("[0]\r\n", "")
 
 
 def test_without_include_the_settings_go_into_the_main_file(virgin):
@@ -116,7 +116,7 @@ def test_a_host_without_sshd_gets_all_the_rest(boot):
     )
     done = host.harden()
     assert "no sshd" in done.stdout.lower() or "sshd is not installed" in done.stdout.lower(), done.stdout
-    assert host.exec("su - alice -c 'echo $TMOUT'").stdout.strip() == "900"
+    assert host.tmout() == "900"
 
 
 def test_a_host_without_systemd_gets_all_the_rest(boot):
@@ -125,5 +125,5 @@ def test_a_host_without_systemd_gets_all_the_rest(boot):
     assert "logind" in done.stdout
     assert host.sshd_effective()["clientaliveinterval"] == "300"
     assert host.ssh("echo in").stdout == "in\n"
-    assert host.exec("su - alice -c 'echo $TMOUT'").stdout.strip() == "900"
+    assert host.tmout() == "900"
     assert "changed=0" in host.harden(session_policy_layers=["sshd", "shell", "logind"]).stdout
