@@ -12,8 +12,9 @@ version_added: 0.1.0
 short_description: Findings of policy_info as a table for a terminal
 description:
   - Lists what is wanted, what is in force and where that comes from, by clock.
-  - A row starts with C(!) where the wanted value is not in force and with C(-) where the host has nothing that
-    could enforce it; sentences that explain both follow the rows.
+  - A row starts with C(!) where the wanted value is not in force and with C(-) where nothing on the host enforces it;
+    sentences that say why nothing does follow the rows. P(sessionops.policy.findings_failures#filter) explains the
+    others.
 options:
   _input:
     description: The RV(sessionops.policy.policy_info#module:findings) of M(sessionops.policy.policy_info).

@@ -36,7 +36,9 @@ options:
 EXAMPLES = r"""
 - name: Show what is wrong with a policy
   ansible.builtin.debug:
-    msg: "{{ ((role_path ~ '/vars/profiles') | sessionops.policy.resolve_policy({'profile': 'cis', 'idle_timeout': '10m'})).errors }}"
+    msg: "{{ (folder | sessionops.policy.resolve_policy({'profile': 'cis', 'idle_timeout': '10m'})).errors }}"
+  vars:
+    folder: "{{ role_path }}/vars/profiles"
 """
 
 RETURN = r"""

@@ -347,7 +347,7 @@ def judge_logind(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fi
     if wanted.get("kill_user_processes") is not None:
         found.append(_judge_kill(wanted, logind))
     if wanted.get("max_logins") is not None:
-        found.append(_judge_max_logins(wanted, facts["limits"]))
+        found.append(_judge_max_logins(wanted, facts))
     return found
 
 
@@ -374,6 +374,8 @@ def _judge_idle_session(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> 
         why = f"systemd {facts['host']['systemd_version']} cannot end idle sessions: StopIdleSessionSec came with 252"
     elif logind["sees_ssh_ttys"] is False:
         why = "logind was built without utmp here and knows no terminal of an ssh session: it never sees one idle"
+    elif threshold is None and (wanted.get("exempt_users") or wanted.get("exempt_groups")):
+        why = "left off because somebody is exempt: logind can exempt nobody"
     else:
         return _judge_threshold(value, threshold, logind, disk, rules)
     return Finding(
@@ -431,10 +433,15 @@ def _judge_kill(wanted: Mapping[str, Any], logind: Mapping[str, Any]) -> Finding
     )  # fmt: skip
 
 
-def _judge_max_logins(wanted: Mapping[str, Any], limits: Mapping[str, Any]) -> Finding:
+def _judge_max_logins(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Finding:
     value = wanted["max_logins"]
+    limits = facts["limits"]
     found = limits["maxlogins"]
-    compliant: bool | None = found["value"] == value
+    in_force = found["value"]
+    # Debian's pam_limits without utmp asks logind, which has the new session by then, and adds one for it.
+    if in_force and facts["host"]["family"] == "debian" and facts["logind"]["running"] and not facts["host"]["utmp"]:
+        in_force -= 1
+    compliant: bool | None = in_force == value
     why = remedy = overridden_by = None
     if limits["active"] is False:
         compliant, why = False, "sshd's PAM stack has no pam_limits: nothing applies the limit"
@@ -447,6 +454,6 @@ def _judge_max_logins(wanted: Mapping[str, Any], limits: Mapping[str, Any]) -> F
     elif compliant and limits["active"] is None:
         why = "whether sshd's PAM stack has pam_limits is not known"
     return Finding(
-        "logind", LIMIT, "max_logins", value, found["value"], compliant, found["source"], overridden_by, why, remedy,
+        "logind", LIMIT, "max_logins", value, in_force, compliant, found["source"], overridden_by, why, remedy,
         rule_ids(wanted, "max_logins"),
     )  # fmt: skip
