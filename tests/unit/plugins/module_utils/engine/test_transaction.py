@@ -21,21 +21,6 @@ EFFECTS = (
     *("mkdir", "rmdir", "create", "write", "chown", "chmod", "setxattr", "utime", "fsync", "link", "rename", "unlink"),
     *("run", "rehearse"),
 )
-    "mkdir",
-    "rmdir",
-    "create",
-    "write",
-    "chown",
-    "chmod",
-    "setxattr",
-    "utime",
-    "fsync",
-    "link",
-    "rename",
-    "unlink",
-    "run",
-    "rehearse",
-]
 # What needs space on the disk.
 GROWING = ("mkdir", "create", "write", "setxattr", "link")
 
