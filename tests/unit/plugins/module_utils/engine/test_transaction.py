@@ -238,8 +238,8 @@ def test_a_kill_at_any_step_is_undone_by_the_next_run(root, states, fault, place
 
 def test_a_kill_in_the_middle_of_undoing_is_undone_as_well(root, states):
     before, _after, steps = states
-    for at in range(10, steps - 5, 7):
-        for again in range(1, 60):
+    for at in range(10, steps - 5, 11):
+        for again in range(1, steps, 2):
             top = root(f"{at}-{again}")
             with pytest.raises(Killed):
                 go(top, EVERYTHING, host=Host(top, "before", at), **COMMANDS)
