@@ -84,30 +84,11 @@ class Machine:
 
     # --- Ansible
 
-    @contextlib.contextmanager
-    def _inventory(self, extra: dict | None = None) -> t.Iterator[str]:
-        content = {"all": {"hosts": {self.name: {**self.variables, **(extra or {})}}}}
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump(content, file)
-            file.flush()
-            yield file.name
-
-    def _ansible(self, argv: list[str], host_vars: dict | None = None, **env: str) -> Done:
-        environment = {
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "playbooks/collections"),
-            "ANSIBLE_PIPELINING": "true",
-            "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_FORCE_COLOR": "false",
-            **env,
-        }
-        with self._inventory(host_vars) as inventory:
-            return run([argv[0], "-i", inventory, *argv[1:]], env=environment, timeout=300)
-
     def module(self, module: str, check: bool = True, check_mode: bool = False, **args: t.Any) -> dict:
         """What the module returned; `check=False` for a failure that the test wants to look at."""
         argv = ["ansible", self.name, "-m", f"sessionops.policy.{module}", "-a", json.dumps(args), "--diff"]
-        done = self._ansible(
+        done = _ansible(
+            [self],
             argv + ["--check"] * check_mode,
             ANSIBLE_LOAD_CALLBACK_PLUGINS="true",
             ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal",
@@ -119,32 +100,14 @@ class Machine:
         assert not check or done.returncode == 0, result
         return result
 
-    def playbook(
-        self,
-        play: str | pathlib.Path | list,
-        *argv: str,
-        check: bool = True,
-        connection: dict | None = None,
-        **extra: t.Any,
-    ) -> Done:
-        """ansible-playbook of a file, or of plays as data; `extra` are extra variables."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = play
-            if isinstance(play, list):
-                path = pathlib.Path(folder, "play.yml")
-                path.write_text(json.dumps(play))
-            done = self._ansible(["ansible-playbook", str(path), "-e", json.dumps(extra), *argv], connection)
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
-
     def role(self, name: str, *argv: str, check: bool = True, **variables: t.Any) -> Done:
         role = {"name": f"sessionops.policy.{name}"}
         task = {"name": name, "ansible.builtin.include_role": role, "vars": variables}
         play = {"name": name, "hosts": "all", "gather_facts": False, "tasks": [task]}
-        return self.playbook([play], *argv, check=check)
+        return playbook([self], [play], *argv, check=check)
 
     def harden(self, *argv: str, check: bool = True, connection: dict | None = None, **extra: t.Any) -> Done:
-        return self.playbook(CHECKOUT / "playbooks/harden.yml", *argv, check=check, connection=connection, **extra)
+        return harden([self], *argv, check=check, connection=connection, **extra)
 
     # --- what is on the host
 
@@ -169,6 +132,45 @@ class Machine:
         """sshd's processes for the user's connections: pid and title."""
         found = re.findall(rf"^ *(\d+) (sshd(?:-session)?: {user}\b.*)$", self.exec("ps -eo pid=,args=").stdout, re.M)
         return {int(pid): title for pid, title in found}
+
+
+def _ansible(machines: t.Sequence[Machine], argv: list[str], connection: dict | None = None, **env: str) -> Done:
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "playbooks/collections"),
+        "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_FORCE_COLOR": "false",
+        **env,
+    }
+    content = {"all": {"hosts": {m.name: {**m.variables, **(connection or {})} for m in machines}}}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(content, file)
+        file.flush()
+        return run([argv[0], "-i", file.name, *argv[1:]], env=environment, timeout=300)
+
+
+def playbook(
+    machines: t.Sequence[Machine],
+    play: str | pathlib.Path | list,
+    *argv: str,
+    check: bool = True,
+    connection: dict | None = None,
+    **extra: t.Any,
+) -> Done:
+    """ansible-playbook of a file, or of plays as data, against these machines; `extra` are extra variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = play
+        if isinstance(play, list):
+            path = pathlib.Path(folder, "play.yml")
+            path.write_text(json.dumps(play))
+        done = _ansible(machines, ["ansible-playbook", str(path), "-e", json.dumps(extra), *argv], connection)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def harden(machines: t.Sequence[Machine], *argv: str, **kw: t.Any) -> Done:
+    return playbook(machines, CHECKOUT / "playbooks/harden.yml", *argv, **kw)
 
 
 class Person:

@@ -23,12 +23,6 @@ def virgin(machine):
     machine.exec("systemctl reload ssh")
 
 
-def test_a_vendor_drop_in_that_sorts_later_loses(virgin):
-    virgin.write(f"{DROP_INS}/50-cloud-init.conf", "ClientAliveInterval 0\n")
-    virgin.harden()
-    assert virgin.sshd_effective()["clientaliveinterval"] == "300"
-
-
 def test_a_drop_in_that_sorts_before_ours_is_named_and_fails_the_run(virgin):
     virgin.write(f"{DROP_INS}/00-a-vendor.conf", "# a vendor's\nClientAliveInterval 0\n")
     done = virgin.harden(check=False)
