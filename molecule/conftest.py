@@ -14,6 +14,7 @@ import pytest
 from realhosts import RELEASES, Machine, Person, booted
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under pytest-xdist, what shares a host runs in one worker, one after another."""
     for item in items:

@@ -211,9 +211,10 @@ class Person:
     ):
         self.socket = f"{GROUP}-{os.getpid()}-{time.monotonic_ns()}"
         words = list(client) or [*machine.ssh_argv(user, "-tt", "-o", "EscapeChar=none"), *command]
-        self._tmux("new-session", "-d", "-x", "80", "-y", "24", "exec " + shlex.join(words))
+        # tmux wakes a child of its own that was stopped, so a shell stands between it and the client.
+        self._tmux("new-session", "-d", "-x", "80", "-y", "24", f"{shlex.join(words)}; exit $?")
         self._tmux("set-option", "-g", "remain-on-exit", "on")
-        self.pid = int(self._tmux("display-message", "-p", "#{pane_pid}"))
+        self._shell = int(self._tmux("display-message", "-p", "#{pane_pid}"))
         if ready:
             assert until(lambda: re.search(ready, self.screen().rstrip("\n")), 15), self.screen()
 
@@ -246,12 +247,18 @@ class Person:
         began = time.monotonic()
         return time.monotonic() - began if until(lambda: not self.connected, limit) else None
 
+    @property
+    def pid(self) -> int:
+        """The client's."""
+        children = pathlib.Path(f"/proc/{self._shell}/task/{self._shell}/children")
+        return int(until(lambda: children.read_text().split(), 5)[0])
+
     def freeze(self) -> None:
         """The client program stops answering, as in a laptop that was closed."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        if self.connected:
             os.kill(self.pid, signal.SIGCONT)
         run(["tmux", "-L", self.socket, "kill-server"])
 
