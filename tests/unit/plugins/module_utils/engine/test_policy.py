@@ -230,7 +230,14 @@ def test_the_specification_names_the_same_variables():
     assert set(spec["session_policy_profile"]["choices"]) == set(PROFILES)
 
 
-anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.text(max_size=8), max_size=3)
+anything = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.lists(st.text(max_size=8), max_size=3)
+)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])  # the first text of a process builds hypothesis's tables

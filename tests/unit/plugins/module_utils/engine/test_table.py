@@ -40,7 +40,7 @@ STALE = {"clock": "running configuration", "setting": "reload", "compliant": Fal
 
 
 def test_a_table_a_person_can_read():
-    assert findings_table([GOOD, OVERRIDDEN, IMPOSSIBLE, STALE], 75) == [
+    assert findings_table([GOOD, OVERRIDDEN, IMPOSSIBLE, STALE], 76) == [
         "  CLOCK                    WANTED  IN FORCE  WHERE FROM",
         "  unresponsive peer, cut after 1200 s",
         "    client_alive_interval  300     300       .../00-session-policy.conf:5",
@@ -48,8 +48,8 @@ def test_a_table_a_person_can_read():
         "!   bash                   900     -         /etc/profile:3",
         "  idle session",
         "-   idle_timeout           600     -",
-        "- idle session, idle_timeout: not enforced here; logind knows no",
-        "  terminal of an ssh session.",
+        "- idle session, idle_timeout: not enforced here; logind knows no terminal of",
+        "  an ssh session.",
     ]
 
 
@@ -59,6 +59,12 @@ def test_failures_name_what_overrides():
         "remove /etc/profile:3.",
         "running configuration, reload: sshd has not read it.",
     ]
+
+
+def test_a_clock_stands_once():
+    lines = findings_table([GOOD, OVERRIDDEN, {**GOOD, "user": "alice", "wanted": None, "in_force": None}])
+    assert [line[:10] for line in lines].count("  unrespon") == 1
+    assert lines[3].startswith("    alice, exempt")
 
 
 def test_nothing_to_say():
