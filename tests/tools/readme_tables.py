@@ -53,7 +53,10 @@ def variables(root: pathlib.Path, role: str) -> str:
 
 def profiles(root: pathlib.Path) -> str:
     folder = root / "roles" / "session_policy" / "vars" / "profiles"
-    data = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yml"))}
+    data = {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["session_policy__profile"]
+        for path in sorted(folder.glob("*.yml"))
+    }
     settings = dict.fromkeys(name for profile in data.values() for name in profile["settings"])
     rows = [["layers", *(", ".join(profile["layers"]) for profile in data.values())]]
     rows += [[f"`{name}`", *(_value(profile["settings"].get(name)) for profile in data.values())] for name in settings]

@@ -18,7 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 ROLE = pathlib.Path(__file__).parents[5] / "roles" / "session_policy"
-PROFILES = {path.stem: yaml.safe_load(path.read_text()) for path in (ROLE / "vars" / "profiles").glob("*.yml")}
+PROFILES = {
+    path.stem: yaml.safe_load(path.read_text())["session_policy__profile"]
+    for path in (ROLE / "vars" / "profiles").glob("*.yml")
+}
 
 DEBIAN_12 = {"id": "debian", "id_like": [], "version_id": "12", "family": "debian"}
 ROCKY_9 = {"id": "rocky", "id_like": ["rhel", "centos", "fedora"], "version_id": "9.4", "family": "rhel"}
