@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
 import time
 import typing as t
 
@@ -23,12 +22,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{name}"))
 
 
+def name_of(request: pytest.FixtureRequest, release: str) -> str:
+    return f"{request.path.stem.replace('test_', '').replace('_', '-')}-{release}"
+
+
 @pytest.fixture(scope="module", params=sorted(RELEASES))
 def machine(request: pytest.FixtureRequest) -> t.Iterator[Machine]:
     """A host of this test file's own, one a release."""
-    stem = pathlib.Path(str(request.path)).stem.replace("test_", "").replace("_", "-")
-    with booted(f"{stem}-{request.param}", RELEASES[request.param]) as host:
+    with booted(name_of(request, request.param), RELEASES[request.param]) as host:
         yield host
+
+
+@pytest.fixture(scope="module")
+def fleet(request: pytest.FixtureRequest) -> t.Iterator[list[Machine]]:
+    """A host of each release, for what one run of a playbook does to all of them."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(booted(name_of(request, r), RELEASES[r])) for r in sorted(RELEASES)]
 
 
 @pytest.fixture

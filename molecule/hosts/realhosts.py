@@ -14,6 +14,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import typing as t
@@ -28,10 +29,9 @@ Done = subprocess.CompletedProcess
 
 
 def run(argv: t.Sequence[object], **kw: t.Any) -> Done:
-    kw = {"text": True, "capture_output": True, "stdin": None if "input" in kw else subprocess.DEVNULL, **kw}
-    if kw["stdin"] is None:
-        del kw["stdin"]
-    return subprocess.run([str(word) for word in argv], **kw)
+    """Never with this terminal's stdin, which ssh would eat."""
+    source = {} if "input" in kw else {"stdin": subprocess.DEVNULL}
+    return subprocess.run([str(word) for word in argv], text=True, capture_output=True, **source, **kw)
 
 
 def until(condition: t.Callable[[], t.Any], limit: float, every: float = 0.2) -> t.Any:
@@ -65,11 +65,12 @@ class Machine:
         key, port = self.variables["ansible_ssh_private_key_file"], str(self.variables["ansible_port"])
         return ["ssh", "-i", key, "-p", port, *common, *options, f"{user}@127.0.0.1"]
 
-    def ssh(self, command: str, user: str = "root", check: bool = True, timeout: float = 60, **kw: t.Any) -> Done:
-        """`command` by the user's login shell, over a connection of its own."""
-        done = run([*self.ssh_argv(user, "-o", "ConnectTimeout=10"), command], timeout=timeout, **kw)
+    def ssh(self, command: str, user: str = "root", check: bool = True, stdin: str | None = None) -> str:
+        """What `command` says on stdout, run by the user's login shell over a connection of its own."""
+        source = {} if stdin is None else {"input": stdin}
+        done = run([*self.ssh_argv(user, "-o", "ConnectTimeout=10"), command], timeout=120, **source)
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
-        return done
+        return done.stdout
 
     def exec(self, command: str, check: bool = True, **kw: t.Any) -> Done:
         """`command` as root inside the host, where sshd may not be the way in."""
@@ -84,67 +85,54 @@ class Machine:
 
     # --- Ansible
 
-    @contextlib.contextmanager
-    def _inventory(self, extra: dict | None = None) -> t.Iterator[str]:
-        content = {"all": {"hosts": {self.name: {**self.variables, **(extra or {})}}}}
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump(content, file)
-            file.flush()
-            yield file.name
+    def module(self, name: str, **args: t.Any) -> dict:
+        """What the module returned, whether it failed or not; see `start`."""
+        return self.start(name, **args)()
 
-    def _ansible(self, argv: list[str], host_vars: dict | None = None, **env: str) -> Done:
-        environment = {
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "playbooks/collections"),
-            "ANSIBLE_PIPELINING": "true",
-            "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_FORCE_COLOR": "false",
-            **env,
+    def start(
+        self, name: str, check: bool = False, diff: bool = False, variables: dict | None = None, **args: t.Any
+    ) -> t.Callable[[], dict]:
+        """Begin to run the module; the function returned waits for its end and gives what it returned.
+
+        `name` without dots is one of this collection; `check` is check mode; `variables` are the host's, such as the
+        user to connect as.
+        """
+        folder = tempfile.TemporaryDirectory(prefix="result-")
+        result, inventory = pathlib.Path(folder.name, "result.json"), pathlib.Path(folder.name, "hosts.json")
+        inventory.write_text(inventory_of([self], variables))
+        argv = ["ansible", "-i", inventory, self.name, "-m", name if "." in name else f"sessionops.policy.{name}"]
+        argv += ["-a", json.dumps(args), *["--check"] * check, *["--diff"] * diff]
+        callback = {
+            "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "molecule/hosts/callback"),
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
+            "ANSIBLE_STDOUT_CALLBACK": "result_file",
+            "RESULT_FILE": str(result),
         }
-        with self._inventory(host_vars) as inventory:
-            return run([argv[0], "-i", inventory, *argv[1:]], env=environment, timeout=300)
-
-    def module(self, module: str, check: bool = True, check_mode: bool = False, **args: t.Any) -> dict:
-        """What the module returned; `check=False` for a failure that the test wants to look at."""
-        argv = ["ansible", self.name, "-m", f"sessionops.policy.{module}", "-a", json.dumps(args), "--diff"]
-        done = self._ansible(
-            argv + ["--check"] * check_mode,
-            ANSIBLE_LOAD_CALLBACK_PLUGINS="true",
-            ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal",
+        process = subprocess.Popen(
+            [str(word) for word in argv],
+            env={**environment(), **callback},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        # The diff comes first and may hold braces; the result is what stands behind `=> {`.
-        found = re.search(r"=> (\{.*\})", done.stdout, re.DOTALL)
-        assert found, done.stdout + done.stderr
-        result = json.JSONDecoder().raw_decode(found.group(1))[0]
-        assert not check or done.returncode == 0, result
-        return result
 
-    def playbook(
-        self,
-        play: str | pathlib.Path | list,
-        *argv: str,
-        check: bool = True,
-        connection: dict | None = None,
-        **extra: t.Any,
-    ) -> Done:
-        """ansible-playbook of a file, or of plays as data; `extra` are extra variables."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = play
-            if isinstance(play, list):
-                path = pathlib.Path(folder, "play.yml")
-                path.write_text(json.dumps(play))
-            done = self._ansible(["ansible-playbook", str(path), "-e", json.dumps(extra), *argv], connection)
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
+        def finish() -> dict:
+            with folder:
+                said, _ = process.communicate()
+                assert result.exists(), said
+                return json.loads(result.read_text())
+
+        return finish
 
     def role(self, name: str, *argv: str, check: bool = True, **variables: t.Any) -> Done:
         role = {"name": f"sessionops.policy.{name}"}
         task = {"name": name, "ansible.builtin.include_role": role, "vars": variables}
         play = {"name": name, "hosts": "all", "gather_facts": False, "tasks": [task]}
-        return self.playbook([play], *argv, check=check)
+        return playbook([self], [play], *argv, check=check)
 
     def harden(self, *argv: str, check: bool = True, connection: dict | None = None, **extra: t.Any) -> Done:
-        return self.playbook(CHECKOUT / "playbooks/harden.yml", *argv, check=check, connection=connection, **extra)
+        return harden([self], *argv, check=check, connection=connection, **extra)
 
     # --- what is on the host
 
@@ -169,6 +157,47 @@ class Machine:
         """sshd's processes for the user's connections: pid and title."""
         found = re.findall(rf"^ *(\d+) (sshd(?:-session)?: {user}\b.*)$", self.exec("ps -eo pid=,args=").stdout, re.M)
         return {int(pid): title for pid, title in found}
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "playbooks/collections"),
+        "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_FORCE_COLOR": "false",
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+
+def inventory_of(machines: t.Sequence[Machine], variables: dict | None = None) -> str:
+    return json.dumps({"all": {"hosts": {m.name: {**m.variables, **(variables or {})} for m in machines}}})
+
+
+def playbook(
+    machines: t.Sequence[Machine],
+    play: str | pathlib.Path | list,
+    *argv: str,
+    check: bool = True,
+    connection: dict | None = None,
+    **extra: t.Any,
+) -> Done:
+    """ansible-playbook of a file, or of plays as data, against these machines; `extra` are extra variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = play
+        if isinstance(play, list):
+            path = pathlib.Path(folder, "play.yml")
+            path.write_text(json.dumps(play))
+        inventory = pathlib.Path(folder, "hosts.json")
+        inventory.write_text(inventory_of(machines, connection))
+        words = ["ansible-playbook", "-i", inventory, path, "-e", json.dumps(extra), *argv]
+        done = run(words, env=environment(), timeout=300)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def harden(machines: t.Sequence[Machine], *argv: str, **kw: t.Any) -> Done:
+    return playbook(machines, CHECKOUT / "playbooks/harden.yml", *argv, **kw)
 
 
 class Person:
