@@ -237,7 +237,7 @@ def read_value(keyword: str, text: str | None) -> Any:
         return text
     if keyword == "channeltimeout":
         return session_channel_timeout(text)
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def session_channel_timeout(text: str) -> int | None:
@@ -305,6 +305,10 @@ def _judge_one_shell(
     in_force = seen["tmout"]
     related = [s for s in setters if ("autologout" in s["text"]) == (kind == "tcsh")]
     setting = [s for s in related if s["value"] is not None and _number(s["value"], kind) == in_force]
+    # Where no plain number explains it, whoever assigns an expression does.
+    setting = setting or [
+        s for s in related if s["value"] is not None and in_force and _number(s["value"], kind) is None
+    ]
     origin: Mapping[str, Any] = next((s for s in setting if s["ours"]), setting[0] if setting else {})
     compliant: bool | None = in_force == expected
     why = remedy = overridden_by = None
@@ -331,7 +335,7 @@ def _judge_one_shell(
 
 def _number(text: str, kind: str) -> int | None:
     words = text.split()
-    if not words or not words[0].isdigit() or len(words[0]) > 10:
+    if not words or not words[0].isdecimal() or len(words[0]) > 10:
         return None
     return int(words[0]) * (60 if kind == "tcsh" else 1)
 
