@@ -6,15 +6,38 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What every module says about check mode and diff mode; a module overrides what differs."""
-
     DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode and return what it would return, without changing anything.
-    support: full
+    description: Can run in check mode and says what it would change, without changing anything.
   diff_mode:
-    description: Returns what changes, when in diff mode.
-    support: none
+    description: Says in diff mode what has changed, or in check mode what would change.
+  idempotent:
+    description: A second run with the same options changes nothing.
+  platform:
+    description: The systems it runs on.
+    platforms: linux
+    support: full
+"""
+
+    # For modules that only look.
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode and says what it would change, without changing anything.
+    support: full
+    details: [It changes nothing.]
+  diff_mode:
+    description: Says in diff mode what has changed, or in check mode what would change.
+    support: N/A
+    details: [It changes nothing.]
+  idempotent:
+    description: A second run with the same options changes nothing.
+    support: full
+  platform:
+    description: The systems it runs on.
+    platforms: linux
+    support: full
 """

@@ -81,6 +81,11 @@ def alive_bound(interval: int, count_max: int, version: Sequence[int] | None) ->
     return bound * 2 if (9, 2) <= number < (9, 5) else bound
 
 
+def _same(in_force: Any, wanted: Any) -> bool:
+    """Equal; of a clock, off is off whether it is 0 or not there."""
+    return bool(in_force == wanted or (not in_force and not wanted))
+
+
 def rule_ids(wanted: Mapping[str, Any], setting: str) -> list[str]:
     """`{"cis": "5.1.7"}` as ["cis 5.1.7"]; a benchmark may have several ids."""
     rules = []
@@ -142,7 +147,7 @@ def _judge_keyword(
     in_force = read_value(keyword, sshd["effective"].get(keyword))
     origin = sshd["sources"].get(keyword) or {}
     source = origin.get("source")
-    compliant: bool | None = in_force == value
+    compliant: bool | None = _same(in_force, value)
     why = remedy = overridden_by = None
     if keyword in ("channeltimeout", "unusedconnectiontimeout") and not sshd["supports"]["channel_timeout"]:
         compliant = None
@@ -310,7 +315,7 @@ def _judge_one_shell(
         s for s in related if s["value"] is not None and in_force and _number(s["value"], kind) is None
     ]
     origin: Mapping[str, Any] = next((s for s in setting if s["ours"]), setting[0] if setting else {})
-    compliant: bool | None = in_force == expected
+    compliant: bool | None = _same(in_force, expected)
     why = remedy = overridden_by = None
     if seen["error"] and in_force is None:
         compliant, why = None, f"a {kind} could not be asked: {seen['error']}"
@@ -391,7 +396,7 @@ def _judge_threshold(
     action = logind["on_disk"].get("IdleActionUSec") or {}
     limited = threshold is not None and threshold != logind["effective"].get("StopIdleSessionUSec")
     origin = action if limited else disk
-    compliant = threshold == value
+    compliant = _same(threshold, value)
     why = remedy = overridden_by = None
     if not compliant:
         if logind["current"] is False:

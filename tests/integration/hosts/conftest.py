@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real hosts for tests: one per release, started when first needed and left running for the next test."""
+"""Real hosts for tests: `host` is one of each release in turn, booted at its first use and removed at the end."""
 
 from __future__ import annotations
 
@@ -11,62 +11,82 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
+HERE = pathlib.Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent.parent
 TESTHOST = CHECKOUT / "tests/hosts/testhost"
-RELEASES = {"deb11": "bullseye", "deb12": "bookworm", "deb13": "trixie", "sysv12": "bookworm-sysvinit"}
-
-
-def testhost(*argv, **kwargs):
-    kwargs.setdefault("check", True)
-    return subprocess.run([str(TESTHOST), *argv], text=True, stdout=subprocess.PIPE, **kwargs)
+COLLECTION = "sessionops.policy."
 
 
 class Host:
-    def __init__(self, name, inventory):
-        self.name = name
-        self.inventory = inventory
+    """A booted host, reached over ssh only."""
+
+    def __init__(self, name, image, inventory):
+        self.name, self.image, self.inventory = name, image, inventory
 
     def ssh(self, command, user="root", check=True, stdin=None):
-        """Output of a command over a real login."""
-        return testhost("ssh", self.name, user + "@", command, check=check, input=stdin or "").stdout
+        """What `command` (a line of shell) says on stdout, over a login of `user`."""
+        done = subprocess.run(
+            [str(TESTHOST), "ssh", self.name, f"{user}@", command],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command}: ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
 
-    def inside(self, command, check=True, stdin=None):
-        """Output of a shell command that does not come in over ssh."""
-        return testhost("exec", self.name, "sh", "-c", command, check=check, input=stdin or "").stdout
+    def write(self, path, text):
+        self.ssh(f"mkdir -p '{os.path.dirname(path)}' && cat > '{path}'", stdin=text)
 
-    def module(self, name, user="root", **args):
-        """Result of a module, by Ansible over ssh."""
-        ansible = shutil.which("ansible", path=os.path.dirname(sys.executable)) or "ansible"
-        argv = [ansible, "-i", str(self.inventory), self.name, "-u", user]
-        argv += ["-m", f"sessionops.policy.{name}", "-a", json.dumps(args)]
+    def module(self, name, /, *, check=False, diff=False, variables=None, **args):
+        """What the module returned; `name` without dots is one of this collection."""
+        return self.start(name, check=check, diff=diff, variables=variables, **args)()
+
+    def start(self, name, /, *, check=False, diff=False, variables=None, **args):
+        """Begin to run the module; the function returned waits for its end and gives what it returned."""
+        folder = tempfile.TemporaryDirectory(prefix="result-")
+        result = pathlib.Path(folder.name, "result.json")
+        argv = [_tool("ansible"), "-i", str(self.inventory), self.name]
+        argv += ["-m", name if "." in name else COLLECTION + name, "-a", json.dumps(args)]
+        argv += ["--check"] * check + ["--diff"] * diff
+        argv += ["--extra-vars", json.dumps(variables)] if variables else []
         env = {
-            **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "playbooks/collections"),
+            **os.environ,
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"),
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+            "ANSIBLE_STDOUT_CALLBACK": "result_file",
             "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_DEPRECATION_WARNINGS": "0",
+            "RESULT_FILE": str(result),
         }
-        said = subprocess.run(argv, env=env, text=True, capture_output=True, check=False)
-        assert "=> {" in said.stdout, said.stdout + said.stderr
-        return json.loads(said.stdout.partition("=> ")[2])
+        process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)  # fmt: skip
+
+        def finish():
+            with folder:
+                said, _ = process.communicate()
+                assert result.exists(), said
+                return json.loads(result.read_text())
+
+        return finish
 
 
-@pytest.fixture(scope="session")
-def hosts(tmp_path_factory):
-    """get(name): the host of that name in RELEASES, started if it is not running."""
-    if os.geteuid() != 0 or not shutil.which("podman"):
-        pytest.skip("test hosts need root and podman")
-    inventory = tmp_path_factory.mktemp("hosts") / "inventory.yml"
-    started = {}
+def _tool(name):
+    beside = pathlib.Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)
 
-    def get(name):
-        if name not in started:
-            testhost("up", f"{name}={RELEASES[name]}")
-            started[name] = Host(name, inventory)
-            testhost("inventory", "--output", str(inventory))
-        return started[name]
 
-    return get
+@pytest.fixture(scope="session", params=["bullseye", "bookworm", "trixie"])
+def host(request, tmp_path_factory):
+    name = f"pytest-{request.param}"
+    subprocess.run([TESTHOST, "up", f"{name}={request.param}"], check=True)
+    inventory = tmp_path_factory.mktemp("inventory") / "hosts.yml"
+    subprocess.run([TESTHOST, "inventory", "--output", inventory, name], check=True)
+    yield Host(name, request.param, inventory)
+    subprocess.run([TESTHOST, "down", name], check=True)

@@ -129,7 +129,7 @@ def find_daemon(tree: Tree) -> Daemon | None:
             return found
     own = _namespace(tree, "self")
     try:
-        pids = [name for name in os.listdir(tree.place("/proc")) if name.isdigit()]
+        pids = [name for name in os.listdir(tree.place("/proc")) if name.isdecimal()]
     except OSError:
         return None
     for pid in sorted(pids, key=int):

@@ -311,3 +311,16 @@ def test_rules_are_carried():
 def test_odd_values_never_raise(keyword, text):
     read_value(keyword, text)
     judge(**{f"sshd__effective__{keyword}": text})
+
+
+def test_off_is_off():
+    wanted = {**WANTED, "unused_connection_timeout": 0, "channel_idle_timeout": 0, "idle_timeout": 0}
+    bash = {"tmout": None, "readonly": False, "exported": False, "error": None}
+    findings = judge(
+        wanted,
+        sshd__effective__unusedconnectiontimeout="none",
+        sshd__effective__channeltimeout="none",
+        shell__login={"bash": bash},
+        logind__effective__StopIdleSessionUSec=None,
+    )
+    assert {f["compliant"] for f in findings} == {True}
