@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import sshd_config
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.sshd_config import (
     canonical,
@@ -20,6 +17,8 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.
     sshd_seconds,
 )
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 MAIN = "/etc/ssh/sshd_config"
 
