@@ -87,7 +87,7 @@ _value:
 @functools.lru_cache(maxsize=None)
 def _read(path: str) -> dict:
     with open(path, encoding="utf-8") as file:
-        return yaml_load(file)
+        return yaml_load(file)["session_policy__profile"]
 
 
 def resolve_policy(folder: str, chosen: dict, facts: dict | None = None) -> dict:

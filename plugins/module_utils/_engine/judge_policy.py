@@ -81,6 +81,11 @@ def alive_bound(interval: int, count_max: int, version: Sequence[int] | None) ->
     return bound * 2 if (9, 2) <= number < (9, 5) else bound
 
 
+def _same(in_force: Any, wanted: Any) -> bool:
+    """Equal; of a clock, off is off whether it is 0 or not there."""
+    return bool(in_force == wanted or (not in_force and not wanted))
+
+
 def rule_ids(wanted: Mapping[str, Any], setting: str) -> list[str]:
     """`{"cis": "5.1.7"}` as ["cis 5.1.7"]; a benchmark may have several ids."""
     rules = []
@@ -142,7 +147,7 @@ def _judge_keyword(
     in_force = read_value(keyword, sshd["effective"].get(keyword))
     origin = sshd["sources"].get(keyword) or {}
     source = origin.get("source")
-    compliant: bool | None = in_force == value
+    compliant: bool | None = _same(in_force, value)
     why = remedy = overridden_by = None
     if keyword in ("channeltimeout", "unusedconnectiontimeout") and not sshd["supports"]["channel_timeout"]:
         compliant = None
@@ -237,7 +242,7 @@ def read_value(keyword: str, text: str | None) -> Any:
         return text
     if keyword == "channeltimeout":
         return session_channel_timeout(text)
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def session_channel_timeout(text: str) -> int | None:
@@ -305,8 +310,12 @@ def _judge_one_shell(
     in_force = seen["tmout"]
     related = [s for s in setters if ("autologout" in s["text"]) == (kind == "tcsh")]
     setting = [s for s in related if s["value"] is not None and _number(s["value"], kind) == in_force]
+    # Where no plain number explains it, whoever assigns an expression does.
+    setting = setting or [
+        s for s in related if s["value"] is not None and in_force and _number(s["value"], kind) is None
+    ]
     origin: Mapping[str, Any] = next((s for s in setting if s["ours"]), setting[0] if setting else {})
-    compliant: bool | None = in_force == expected
+    compliant: bool | None = _same(in_force, expected)
     why = remedy = overridden_by = None
     if seen["error"] and in_force is None:
         compliant, why = None, f"a {kind} could not be asked: {seen['error']}"
@@ -331,7 +340,7 @@ def _judge_one_shell(
 
 def _number(text: str, kind: str) -> int | None:
     words = text.split()
-    if not words or not words[0].isdigit() or len(words[0]) > 10:
+    if not words or not words[0].isdecimal() or len(words[0]) > 10:
         return None
     return int(words[0]) * (60 if kind == "tcsh" else 1)
 
@@ -389,7 +398,7 @@ def _judge_threshold(
     action = logind["on_disk"].get("IdleActionUSec") or {}
     limited = threshold is not None and threshold != logind["effective"].get("StopIdleSessionUSec")
     origin = action if limited else disk
-    compliant = threshold == value
+    compliant = _same(threshold, value)
     why = remedy = overridden_by = None
     if not compliant:
         if logind["current"] is False:

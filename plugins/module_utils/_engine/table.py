@@ -20,7 +20,8 @@ def findings_table(findings: Sequence[Mapping[str, Any]], width: int = 80) -> li
     A row starts with ``!`` where the wanted value is not in force (`failures` says why) and with ``-`` where nothing
     on this host enforces it; the sentences that say why follow the rows.
     """
-    clocks = [f for f in findings if f["setting"] != _RELOAD]
+    order = list(dict.fromkeys(f["clock"] for f in findings))
+    clocks = sorted((f for f in findings if f["setting"] != _RELOAD), key=lambda f: order.index(f["clock"]))
     cells = [(_label(f), _text(f.get("wanted")), _text(f.get("in_force")), f.get("source") or "") for f in clocks]
     label, wanted, in_force = (max(len(row[i]) for row in [*cells, _HEAD]) for i in range(3))
     label += 2  # settings stand indented below their clock
@@ -75,7 +76,7 @@ def sentence(finding: Mapping[str, Any]) -> str:
 
 def _label(finding: Mapping[str, Any]) -> str:
     if finding.get("user"):
-        return f"{finding['setting']} of {finding['user']}"
+        return f"{finding['user']}, exempt"
     return str(finding.get("shell") or finding["setting"])
 
 

@@ -129,7 +129,7 @@ def find_daemon(tree: Tree) -> Daemon | None:
             return found
     own = _namespace(tree, "self")
     try:
-        pids = [name for name in os.listdir(tree.place("/proc")) if name.isdigit()]
+        pids = [name for name in os.listdir(tree.place("/proc")) if name.isdecimal()]
     except OSError:
         return None
     for pid in sorted(pids, key=int):
@@ -163,7 +163,7 @@ def listener_options(cmdline: str) -> tuple[str, ...] | None:
     """
     title = re.match(r"sshd: (\S.*?) \[listener\]", cmdline, re.DOTALL)
     words = title.group(1).split() if title else cmdline.rstrip("\0").split("\0")
-    if not words or words[0].startswith("sshd:"):
+    if not words[0] or words[0].startswith("sshd:"):
         return None
     if any(re.fullmatch(r"-[46DdeqrtT]*i[46DdeqrtT]*", w) for w in words[1:]):
         return None
@@ -184,7 +184,7 @@ def process_start(tree: Tree, pid: str) -> float | None:
     """Field 22 of /proc/PID/stat (clock ticks since boot) as seconds of the epoch."""
     tail = (tree.read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
     boot = re.search(r"^btime ([0-9]{1,12})$", tree.read("/proc/stat") or "", re.MULTILINE)
-    if len(tail) < 20 or not tail[19].isdigit() or not boot:
+    if len(tail) < 20 or not tail[19].isdecimal() or not boot:
         return None
     return int(boot.group(1)) + int(tail[19]) / os.sysconf("SC_CLK_TCK")
 

@@ -9,7 +9,6 @@ import json
 import pathlib
 
 import pytest
-
 from ansible_collections.sessionops.policy.plugins.module_utils._engine import platforms
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import observe_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.command import Answer

@@ -8,12 +8,17 @@ from __future__ import annotations
 import os
 
 import pytest
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import sshd_config
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.sshd_config import (
+    canonical,
+    global_settings,
+    read_config,
+    split_line,
+    sshd_seconds,
+)
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import sshd_config
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.sshd_config import canonical, global_settings, read_config, split_line, sshd_seconds
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
 
 MAIN = "/etc/ssh/sshd_config"
 
@@ -46,7 +51,10 @@ def winners(config):
         ('"ClientAliveInterval" 300', ("clientaliveinterval", ("300",))),
         ("ClientAliveInterval 300 # note", ("clientaliveinterval", ("300",))),
         ("ClientAliveInterval 300\r", ("clientaliveinterval", ("300",))),
-        ("ChannelTimeout session:*=5m agent-connection=1h", ("channeltimeout", ("session:*=5m", "agent-connection=1h"))),
+        (
+            "ChannelTimeout session:*=5m agent-connection=1h",
+            ("channeltimeout", ("session:*=5m", "agent-connection=1h")),
+        ),
         ('Banner "/etc/my banner"', ("banner", ("/etc/my banner",))),
         ("#ClientAliveInterval 300", ("", ())),
         ("   # ClientAliveInterval 300", ("", ())),
