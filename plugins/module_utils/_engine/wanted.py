@@ -65,7 +65,7 @@ def _parse(name: str, value: Any) -> Any:
     if name == "max_startups":
         if not re.fullmatch(r"[0-9]{1,9}(:[0-9]{1,3}:[0-9]{1,9})?", str(value)):
             raise ValueError(f"{value!r} is not START:RATE:FULL, for example 10:30:60")
-        return str(value) if ":" in str(value) else f"{value}:100:{value}"
+        return str(value) if ":" in str(value) else f"{value}:30:{value}"
     if name == "rules" and not (isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())):
         raise ValueError("it maps a setting to its rule ids by benchmark, for example {max_sessions: {cis: 5.1.17}}")
     return value

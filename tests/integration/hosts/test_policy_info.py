@@ -29,9 +29,10 @@ POLICY = {
 }
 
 
-@pytest.fixture
-def host(host):
-    yield from restored(host)
+@pytest.fixture(autouse=True)
+def etc_restored(request):
+    name = next((n for n in ("host", "sysvinit") if n in request.fixturenames), None)
+    yield from restored(request.getfixturevalue(name))
 
 
 @pytest.fixture
@@ -42,15 +43,10 @@ def one_host(host):
 
 
 @pytest.fixture(scope="module")
-def sysvinit_host():
+def sysvinit():
     subprocess.run([TESTHOST, "up", "pytest-sysvinit=bookworm-sysvinit"], check=True)
     yield types.SimpleNamespace(name="pytest-sysvinit", image="bookworm-sysvinit")
     subprocess.run([TESTHOST, "down", "pytest-sysvinit"], check=True)
-
-
-@pytest.fixture
-def sysvinit(sysvinit_host):
-    yield from restored(sysvinit_host)
 
 
 def inside(host, command, check=True, stdin=""):
@@ -66,7 +62,7 @@ def restored(host):
     reload = "kill -HUP $(cat /run/sshd.pid); ! test -d /run/systemd/system || systemctl kill -s HUP systemd-logind"
     settle(host, reload)
     yield host
-    inside(host, f"{relist}; {reload}", check=False)
+    inside(host, f"{relist} && {reload}")
 
 
 def settle(host, reload="kill -HUP $(cat /run/sshd.pid)"):
@@ -92,6 +88,7 @@ def engine(host, *users):
 
 
 def only(facts, setting, **fields):
+    assert "findings" in facts, facts
     found = [f for f in facts["findings"] if f["setting"] == setting and all(f[k] == v for k, v in fields.items())]
     assert len(found) == 1, found
     return found[0]
@@ -133,9 +130,10 @@ def test_sees_ssh_ttys_is_true(host):
         [*ssh_argv(host, "alice"), "-tt", "sleep 30"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    each = "loginctl list-sessions --no-legend | awk '$3 == \"alice\" {print $1}'"
     try:
         time.sleep(1.5)
-        script = "for s in $(loginctl list-sessions --no-legend | awk '$3 == \"alice\" {print $1}'); do loginctl show-session $s -p TTY -p Class; done"
+        script = f"for s in $({each}); do loginctl show-session $s -p TTY -p Class; done"
         shown = inside(host, script)
     finally:
         client.kill()
@@ -298,6 +296,8 @@ def test_match_by_address_and_port_can_be_asked(host):
     )
     facts = engine(host, "alice")
     assert facts["warnings"] == []
+    assert facts["sshd"]["config_ok"] is True, facts["sshd"]["config_error"]
+    assert facts["sshd"]["effective"]["maxsessions"] == "10"
     assert facts["sshd"]["effective_by_user"]["alice"]["maxsessions"] == "10"
 
 

@@ -161,7 +161,7 @@ def test_sshd_seconds(text, seconds):
         ("unusedconnectiontimeout", ["none"], "none"),
         ("unusedconnectiontimeout", ["0"], "none"),
         ("logingracetime", ["1m"], "60"),
-        ("maxstartups", ["10"], "10:100:10"),
+        ("maxstartups", ["10"], "10:30:10"),
         ("maxstartups", ["10:30:60"], "10:30:60"),
         ("tcpkeepalive", ["True"], "yes"),
         ("maxsessions", ["010"], "10"),

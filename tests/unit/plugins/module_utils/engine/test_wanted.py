@@ -34,7 +34,7 @@ def test_types():
         "max_sessions": 10,
         "tcp_keep_alive": False,
         "kill_user_processes": True,
-        "max_startups": "10:100:10",
+        "max_startups": "10:30:10",
         "exempt_users": [],
         "profile": "cis",
     }
