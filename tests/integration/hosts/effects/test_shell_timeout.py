@@ -89,6 +89,7 @@ def test_sourcing_twice_is_silent(calm, host, first):
         script.append(f"{shell} -ic '{first}. {SNIPPET}; . {SNIPPET}; echo said ${{TMOUT-}}'")
         script.append(f"{shell} -c 'set -eu; {first}. {SNIPPET}; . {SNIPPET}; . /etc/profile; echo went on'")
     said = host.ssh("alice", "\n".join(script), "-tt").stdout.splitlines()
+    said = [line for line in said if line]  # An interactive ksh93 of Debian 11 ends with an empty line.
     for shell in SHELLS:
         value = said.pop(0).split()
         assert value[:1] == ["said"], (shell, value)
