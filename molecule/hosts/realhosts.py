@@ -206,20 +206,19 @@ class Person:
     `client` are the words of the command; by default ssh to `machine` as `user`.
     """
 
-    def __init__(
-        self, machine: Machine, user: str, *command: str, client: t.Sequence[str] = (), ready: str = r"[$#%>] *$"
-    ):
-        self.socket = f"{GROUP}-{os.getpid()}-{time.monotonic_ns()}"
+    def __init__(self, machine: Machine, user: str, *command: str, client: t.Sequence[str] = ()):
+        self._folder = tempfile.TemporaryDirectory(prefix="person-")
+        self._end = pathlib.Path(self._folder.name, "end")
+        self._socket = str(pathlib.Path(self._folder.name, "tmux"))
         words = list(client) or [*machine.ssh_argv(user, "-tt", "-o", "EscapeChar=none"), *command]
         # tmux wakes a child of its own that was stopped, so a shell stands between it and the client.
-        self._tmux("new-session", "-d", "-x", "80", "-y", "24", f"{shlex.join(words)}; exit $?")
+        self._tmux("new-session", "-d", "-x", "120", "-y", "40", f"{shlex.join(words)}; date +%s.%N > {self._end}")
         self._tmux("set-option", "-g", "remain-on-exit", "on")
         self._shell = int(self._tmux("display-message", "-p", "#{pane_pid}"))
-        if ready:
-            assert until(lambda: re.search(ready, self.screen().rstrip("\n")), 15), self.screen()
+        self.started = time.time()
 
     def _tmux(self, *argv: str) -> str:
-        done = run(["tmux", "-L", self.socket, "-f", "/dev/null", *argv])
+        done = run(["tmux", "-S", self._socket, "-f", "/dev/null", *argv])
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -232,20 +231,33 @@ class Person:
         self._tmux("send-keys", *names)
 
     def screen(self) -> str:
-        return self._tmux("capture-pane", "-p").rstrip("\n")
+        return self._tmux("capture-pane", "-p").rstrip()
 
-    def sees(self, pattern: str, limit: float = 10) -> bool:
-        return bool(until(lambda: re.search(pattern, self.screen()), limit))
+    def reads(self, pattern: str, limit: float = 20) -> re.Match:
+        """The match on the screen, waited for."""
+        found = until(lambda: re.search(pattern, self.screen(), re.M), limit)
+        assert found, f"{pattern!r} did not show up on:\n{self.screen()}"
+        return found
+
+    def at_prompt(self, limit: float = 20) -> Person:
+        """Waits for a prompt, from which on `ended_after` counts."""
+        self.reads(r"[$%#>]\s*\Z", limit)
+        self.started = time.time()
+        return self
+
+    @property
+    def ended_after(self) -> float | None:
+        """Seconds from the prompt to the end of the client; None while it runs (a frozen one does)."""
+        text = self._end.read_text() if self._end.exists() else ""
+        return float(text) - self.started if text.endswith("\n") else None
 
     @property
     def connected(self) -> bool:
-        """Whether the client still runs (a frozen one does)."""
-        return self._tmux("display-message", "-p", "#{pane_dead}").strip() != "1"
+        return self.ended_after is None
 
     def leaves_within(self, limit: float) -> float | None:
-        """Seconds until the client ended, or None if it did not."""
-        began = time.monotonic()
-        return time.monotonic() - began if until(lambda: not self.connected, limit) else None
+        """Seconds from the prompt to the end of the client, which is waited for, or None."""
+        return until(lambda: self.ended_after, limit)
 
     @property
     def pid(self) -> int:
@@ -257,16 +269,20 @@ class Person:
         """The client program stops answering, as in a laptop that was closed."""
         os.kill(self.pid, signal.SIGSTOP)
 
-    def close(self) -> None:
+    def leaves(self) -> None:
+        """Hangs up, frozen or not; may be called again."""
+        if not os.path.exists(self._socket):
+            return
         if self.connected:
             os.kill(self.pid, signal.SIGCONT)
-        run(["tmux", "-L", self.socket, "kill-server"])
+        run(["tmux", "-S", self._socket, "kill-server"])
+        self._folder.cleanup()
 
     def __enter__(self) -> Person:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self.leaves()
 
 
 def testhost(*argv: object) -> str:
