@@ -21,6 +21,7 @@ description:
     its warnings what it could not.
 extends_documentation_fragment:
   - sessionops.policy.attributes
+  - sessionops.policy.attributes.info_module
 options:
   users:
     description:
@@ -31,8 +32,8 @@ options:
     default: []
   wanted:
     description:
-      - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their prefix,
-        for example V(client_alive_interval). What is absent or null is not judged.
+      - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their
+        prefix, for example V(client_alive_interval). What is absent or null is not judged.
       - V(layers) names the layers to judge, of V(sshd), V(shell) and V(logind).
       - V(exempt_users) and V(exempt_groups) are asked for as O(users) are.
       - V(rules) maps a setting to its rule ids by benchmark.
@@ -63,13 +64,204 @@ host:
   description: The distribution, its init, and the tools that matter for sessions.
   returned: always
   type: dict
-  sample: {family: debian, id: debian, init: systemd, logind: true, systemd_version: 252, utmp: true}
+  contains:
+    id: {description: C(ID) of os-release., type: str, returned: always, sample: debian}
+    id_like: {description: C(ID_LIKE) of os-release., type: list, elements: str, returned: always}
+    version_id: {description: C(VERSION_ID) of os-release., type: str, returned: always, sample: "12"}
+    name: {description: C(PRETTY_NAME) of os-release., type: str, returned: always}
+    family:
+      description: V(debian), V(rhel), V(suse), V(arch), V(alpine) or V(unknown).
+      type: str
+      returned: always
+    hostname: {description: The kernel's host name., type: str, returned: always}
+    init: {description: "V(systemd), V(sysvinit), V(openrc) or V(unknown).", type: str, returned: always}
+    systemd_version: {description: Null without systemd., type: int, returned: always}
+    systemd_features: {description: How systemd was built., type: list, elements: str, returned: always}
+    logind: {description: Whether C(systemd-logind) runs., type: bool, returned: always}
+    utmp: {description: Whether there is a C(utmp) file., type: bool, returned: always}
+    tmux: {description: Path or null., type: str, returned: always}
+    screen: {description: Path or null., type: str, returned: always}
+    python: {description: Version of the Python that looked., type: str, returned: always}
+sshd:
+  description:
+    - The OpenSSH server. Where none is installed only RV(sshd.installed) says anything.
+    - In force is what C(sshd -T) says; a value's source is the first line that sets it, found by reading the files as
+      sshd does. Where the two disagree there is a warning.
+  returned: always
+  type: dict
+  contains:
+    installed: {description: Whether there is one., type: bool, returned: always}
+    binary: {description: Its path., type: str, returned: always}
+    version: {description: For example V(9.2p1)., type: str, returned: always}
+    version_number: {description: "For example V([9, 2]).", type: list, elements: int, returned: always}
+    config: {description: The main file., type: str, returned: always}
+    config_ok: {description: Whether sshd accepts it; null if it could not be asked., type: bool, returned: always}
+    config_error: {description: sshd's own words if not., type: str, returned: always}
+    include:
+      description: Whether the main file includes RV(sshd.drop_in_dir) before any C(Match).
+      type: bool
+      returned: always
+    drop_in_dir: {description: The platform's folder of drop-ins., type: str, returned: always}
+    drop_in_dir_exists: {description: Whether it is there., type: bool, returned: always}
+    drop_in_first:
+      description: Whether that include stands before every line of the main file that sets a keyword of the policy.
+      type: bool
+      returned: always
+    unit: {description: Name of its service without suffix., type: str, returned: always, sample: ssh}
+    socket_activated: {description: Whether a socket unit listens for it., type: bool, returned: always}
+    running: {description: Whether a daemon or a socket listens., type: bool, returned: always}
+    pid: {description: The daemon's., type: int, returned: always}
+    options: {description: C(-f) and C(-o) of its command line., type: list, elements: str, returned: always}
+    started_at: {description: When the daemon started., type: str, returned: always}
+    loaded_at:
+      description:
+        - When the running daemon read its configuration. sshd writes its pid file when it has, at its start and after
+          every SIGHUP, while its pid and start time stay what they were; so this is that file's modification time.
+      type: str
+      returned: always
+    config_changed_at:
+      description: When a file of the configuration, or a folder that is included by a pattern, last changed.
+      type: str
+      returned: always
+    current:
+      description:
+        - Whether new connections get the configuration that is on disk. Null if nothing tells, and
+          RV(sshd.current_why) says why.
+      type: bool
+      returned: always
+    current_why: {description: A sentence or null., type: str, returned: always}
+    reload:
+      description: What to run so that new connections get the configuration on disk; empty where nothing is needed.
+      type: list
+      elements: list
+      returned: always
+      sample: [[systemctl, reload, ssh.service]]
+    validate:
+      description: What to run to validate the configuration on disk.
+      type: list
+      elements: list
+      returned: always
+      sample: [[/usr/sbin/sshd, -t]]
+    supports:
+      description: V(include), V(channel_timeout), V(unused_connection_timeout) and V(count_max_zero_disables).
+      type: dict
+      returned: always
+    scanner_main_file:
+      description: Whether the usual scanner content for this distribution reads only the main file.
+      type: bool
+      returned: always
+    effective:
+      description: What C(sshd -T) prints, by lower-case keyword; a repeated keyword has one value per line.
+      type: dict
+      returned: always
+    effective_by_user: {description: The policy's keywords for each account asked about., type: dict, returned: always}
+    sources:
+      description:
+        - For each keyword of the policy that is set globally, V(source) (C(file:line)), V(value), whether the line is
+          V(ours), and V(overridden), the lines that lose against it.
+      type: dict
+      returned: always
+    matches:
+      description: The policy's keywords inside C(Match) blocks.
+      type: list
+      elements: dict
+      returned: always
+shell:
+  description: Shells, and their idle timeout as a login shell of each kind sees it.
+  returned: always
+  type: dict
+  contains:
+    shells: {description: Path of each kind of shell or null., type: dict, returned: always}
+    files:
+      description:
+        - Where this platform's shells read their settings, whether or not the files exist. V(profile_dir), V(bashrc),
+          V(zsh), V(csh), and V(csh_dir) with V(csh_suffix), a folder of snippets that csh reads.
+      type: dict
+      returned: always
+    login:
+      description:
+        - By kind of shell, V(tmout) (seconds), V(readonly), V(exported) and V(error), as a login shell that was started
+          for an unprivileged account with C(/etc/skel) as its home has them. For tcsh also V(autologout_minutes).
+      type: dict
+      returned: always
+    non_login: {description: The same for an interactive bash that is no login shell., type: dict, returned: always}
+    login_by_user: {description: The same for a login bash of each account asked about., type: dict, returned: always}
+    login_shells_of: {description: Accounts by the kind of their login shell., type: dict, returned: always}
+    setters:
+      description:
+        - Every line of a system-wide start-up file that sets C(TMOUT) or C(autologout), with V(source), V(text),
+          V(value) and whether it is V(ours).
+      type: list
+      elements: dict
+      returned: always
+logind:
+  description: C(systemd-logind), over D-Bus and on disk. Times are in seconds, null is infinity.
+  returned: always
+  type: dict
+  contains:
+    running: {description: Whether it runs. Looking does not start it., type: bool, returned: always}
+    can_stop_idle_session: {description: Whether it knows C(StopIdleSessionSec)., type: bool, returned: always}
+    sees_ssh_ttys:
+      description: Whether it can know the terminal of an ssh session; without, no such session is ever idle to it.
+      type: bool
+      returned: always
+    effective: {description: What it has in force., type: dict, returned: always}
+    on_disk:
+      description: What is configured, with V(value), V(source), V(ours) and V(overridden).
+      type: dict
+      returned: always
+    current: {description: Whether what is in force is what is configured., type: bool, returned: always}
+    reload: {description: What to run to make it so., type: list, elements: list, returned: always}
+limits:
+  description: V(maxlogins) for everybody with its source, and whether sshd's PAM stack is V(active) with C(pam_limits).
+  returned: always
+  type: dict
+findings:
+  description: The settings of O(wanted) against what is in force.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    layer: {description: "V(sshd), V(shell) or V(logind).", type: str, returned: always}
+    clock:
+      description:
+        - V(unresponsive peer), V(idle channel), V(unused connection), V(idle shell), V(idle session), V(login grace) or
+          V(limit); V(running configuration) for a daemon that has not read what is on disk.
+      type: str
+      returned: always
+    setting: {description: The name in O(wanted)., type: str, returned: always}
+    wanted: {description: Its value; null for an exempt account., type: raw, returned: always}
+    in_force: {description: What the host does., type: raw, returned: always}
+    compliant:
+      description: Null where this host has nothing that could enforce it, or nothing tells; RV(findings[].why) says so.
+      type: bool
+      returned: always
+    source: {description: C(file:line) of the value in force., type: str, returned: always}
+    overridden_by: {description: C(file:line) and text of what wins instead., type: str, returned: always}
+    why: {description: A sentence or null., type: str, returned: always}
+    remedy: {description: What to do or null., type: str, returned: always}
+    rules: {description: Rule ids., type: list, elements: str, returned: always}
+    user: {description: The exempt account that it is about., type: str, returned: always}
+    shell: {description: The kind of shell that it is about., type: str, returned: always}
+    bound:
+      description: Seconds after which this version of OpenSSH has really ended the connection of an unresponsive peer.
+      type: int
+      returned: always
+users:
+  description: For each account asked about, whether it is V(existing).
+  returned: always
+  type: dict
+groups:
+  description: For each exempt group, whether it is V(existing), and its V(members).
+  returned: always
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import judge_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import observe_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.wanted import parse_wanted
 
 
 def main():
@@ -80,7 +272,10 @@ def main():
         },
         supports_check_mode=True,
     )
-    wanted = module.params["wanted"]
+    try:
+        wanted = parse_wanted(module.params["wanted"])
+    except ValueError as error:
+        module.fail_json(msg=str(error))
     users = [*module.params["users"], *(wanted.get("exempt_users") or [])]
     facts = observe_policy(Tree(), list(dict.fromkeys(users)), wanted.get("exempt_groups") or [])
     facts["findings"] = judge_policy(wanted, facts)

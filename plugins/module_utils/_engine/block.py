@@ -76,7 +76,7 @@ def _find(data: bytes, markers: Markers) -> tuple[int, int] | None:
             ends.append(line.end())
     if not begins and not ends:
         return None
-    if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
+    if len(begins) != 1 or len(ends) != 1 or begins[0] >= ends[0]:
         raise ValueError(
             f"the lines {markers.begin.decode()!r} and {markers.end.decode()!r} do not stand there as one pair "
             f"({len(begins)} and {len(ends)} found): repair them by hand"

@@ -382,7 +382,12 @@ def _is_former(step: FileStep, folder: int) -> bool:
 def _remake(world: World, path: str, former: tuple[int, int, int]) -> None:
     above = files.open_folder(world.root, os.path.dirname(path))
     try:
-        files.make_folder(world, above, os.path.basename(path), *former)
+        name = os.path.basename(path)
+        if files.is_there(above, name):
+            status = os.lstat(name, dir_fd=above)
+            if (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == former:
+                return
+        files.make_folder(world, above, name, *former)
     finally:
         os.close(above)
 

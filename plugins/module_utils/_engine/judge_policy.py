@@ -81,6 +81,11 @@ def alive_bound(interval: int, count_max: int, version: Sequence[int] | None) ->
     return bound * 2 if (9, 2) <= number < (9, 5) else bound
 
 
+def _same(in_force: Any, wanted: Any) -> bool:
+    """Equal; of a clock, off is off whether it is 0 or not there."""
+    return bool(in_force == wanted or (not in_force and not wanted))
+
+
 def rule_ids(wanted: Mapping[str, Any], setting: str) -> list[str]:
     """`{"cis": "5.1.7"}` as ["cis 5.1.7"]; a benchmark may have several ids."""
     rules = []
@@ -142,7 +147,7 @@ def _judge_keyword(
     in_force = read_value(keyword, sshd["effective"].get(keyword))
     origin = sshd["sources"].get(keyword) or {}
     source = origin.get("source")
-    compliant: bool | None = in_force == value
+    compliant: bool | None = _same(in_force, value)
     why = remedy = overridden_by = None
     if keyword in ("channeltimeout", "unusedconnectiontimeout") and not sshd["supports"]["channel_timeout"]:
         compliant = None
@@ -237,7 +242,7 @@ def read_value(keyword: str, text: str | None) -> Any:
         return text
     if keyword == "channeltimeout":
         return session_channel_timeout(text)
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def session_channel_timeout(text: str) -> int | None:
@@ -287,11 +292,11 @@ def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fin
         seen = shell["login_by_user"].get(user)
         if seen and not seen["error"]:
             in_force = seen["tmout"] or None
-            why = f"{user} is exempt, but a login bash of this account has TMOUT={in_force}" if in_force else None
+            reason = f"{user} is exempt, but a login bash of this account has TMOUT={in_force}"
             found.append(
                 Finding(
-                    "shell", SHELL, "idle_timeout", None, in_force, not in_force, why=why, rules=rules, user=user,
-                    shell="bash",
+                    "shell", SHELL, "idle_timeout", None, in_force, not in_force, why=reason if in_force else None,
+                    rules=rules, user=user, shell="bash",
                 )
             )  # fmt: skip
     return found
@@ -305,8 +310,12 @@ def _judge_one_shell(
     in_force = seen["tmout"]
     related = [s for s in setters if ("autologout" in s["text"]) == (kind == "tcsh")]
     setting = [s for s in related if s["value"] is not None and _number(s["value"], kind) == in_force]
+    # Where no plain number explains it, whoever assigns an expression does.
+    setting = setting or [
+        s for s in related if s["value"] is not None and in_force and _number(s["value"], kind) is None
+    ]
     origin: Mapping[str, Any] = next((s for s in setting if s["ours"]), setting[0] if setting else {})
-    compliant: bool | None = in_force == expected
+    compliant: bool | None = _same(in_force, expected)
     why = remedy = overridden_by = None
     if seen["error"] and in_force is None:
         compliant, why = None, f"a {kind} could not be asked: {seen['error']}"
@@ -331,7 +340,7 @@ def _judge_one_shell(
 
 def _number(text: str, kind: str) -> int | None:
     words = text.split()
-    if not words or not words[0].isdigit() or len(words[0]) > 10:
+    if not words or not words[0].isdecimal() or len(words[0]) > 10:
         return None
     return int(words[0]) * (60 if kind == "tcsh" else 1)
 
@@ -347,7 +356,7 @@ def judge_logind(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fi
     if wanted.get("kill_user_processes") is not None:
         found.append(_judge_kill(wanted, logind))
     if wanted.get("max_logins") is not None:
-        found.append(_judge_max_logins(wanted, facts["limits"]))
+        found.append(_judge_max_logins(wanted, facts))
     return found
 
 
@@ -374,6 +383,8 @@ def _judge_idle_session(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> 
         why = f"systemd {facts['host']['systemd_version']} cannot end idle sessions: StopIdleSessionSec came with 252"
     elif logind["sees_ssh_ttys"] is False:
         why = "logind was built without utmp here and knows no terminal of an ssh session: it never sees one idle"
+    elif threshold is None and (wanted.get("exempt_users") or wanted.get("exempt_groups")):
+        why = "left off because somebody is exempt: logind can exempt nobody"
     else:
         return _judge_threshold(value, threshold, logind, disk, rules)
     return Finding(
@@ -387,7 +398,7 @@ def _judge_threshold(
     action = logind["on_disk"].get("IdleActionUSec") or {}
     limited = threshold is not None and threshold != logind["effective"].get("StopIdleSessionUSec")
     origin = action if limited else disk
-    compliant = threshold == value
+    compliant = _same(threshold, value)
     why = remedy = overridden_by = None
     if not compliant:
         if logind["current"] is False:
@@ -431,10 +442,15 @@ def _judge_kill(wanted: Mapping[str, Any], logind: Mapping[str, Any]) -> Finding
     )  # fmt: skip
 
 
-def _judge_max_logins(wanted: Mapping[str, Any], limits: Mapping[str, Any]) -> Finding:
+def _judge_max_logins(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Finding:
     value = wanted["max_logins"]
+    limits = facts["limits"]
     found = limits["maxlogins"]
-    compliant: bool | None = found["value"] == value
+    in_force = found["value"]
+    # Debian's pam_limits without utmp asks logind, which has the new session by then, and adds one for it.
+    if in_force and facts["host"]["family"] == "debian" and facts["logind"]["running"] and not facts["host"]["utmp"]:
+        in_force -= 1
+    compliant: bool | None = in_force == value
     why = remedy = overridden_by = None
     if limits["active"] is False:
         compliant, why = False, "sshd's PAM stack has no pam_limits: nothing applies the limit"
@@ -447,6 +463,6 @@ def _judge_max_logins(wanted: Mapping[str, Any], limits: Mapping[str, Any]) -> F
     elif compliant and limits["active"] is None:
         why = "whether sshd's PAM stack has pam_limits is not known"
     return Finding(
-        "logind", LIMIT, "max_logins", value, found["value"], compliant, found["source"], overridden_by, why, remedy,
+        "logind", LIMIT, "max_logins", value, in_force, compliant, found["source"], overridden_by, why, remedy,
         rule_ids(wanted, "max_logins"),
     )  # fmt: skip

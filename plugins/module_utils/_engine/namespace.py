@@ -154,8 +154,7 @@ def _cover(kernel: _Kernel, folder: str, below: t.Sequence[str]) -> None:
     try:
         kernel.mount("overlay", folder, "overlay", 0, options)
     except OSError:
-        os.rmdir("upper", dir_fd=cover)
-        os.rmdir("work", dir_fd=cover)
+        kernel.mount("tmpfs", folder, "tmpfs", 0, "mode=0700")
         _copy(f"/proc/self/fd/{lower}", folder, _LARGEST_COPY)
         _dress(folder, status)
     for point in below:

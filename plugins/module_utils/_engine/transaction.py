@@ -498,7 +498,10 @@ def _settle(world: World, steps: t.Iterable[FileStep], folders: t.Iterable[Folde
     for step in steps:
         if step.former:
             with _Folder(world, os.path.dirname(step.path), step.path, "be settled") as above:
+                # The folder holds what the service was told to read: its time must not say that this changed since.
+                mtime_ns = os.fstat(above).st_mtime_ns
                 files.forget(world, above, step.old)
+                world.utime(above, mtime_ns)
     for folder in folders:
         if folder.former:
             with _Folder(world, os.path.dirname(folder.path), folder.path, "be removed"):

@@ -21,10 +21,19 @@ MOST_MEMBERS = 5
 
 
 def observe_policy(
-    tree: Tree, users: Sequence[str] = (), groups: Sequence[str] = (), run: Runner = run_together
+    tree: Tree,
+    users: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    run: Runner = run_together,
+    root: bool | None = None,
 ) -> dict[str, Any]:
-    """Everything policy_info returns but the findings. `users` and `groups` are the names somebody asked about."""
-    root = os.geteuid() == 0
+    """Everything policy_info returns but the findings.
+
+    Args:
+        users, groups: the names that somebody asked about.
+        root: whether we may see everything and become anybody; by default, whether we are root.
+    """
+    root = os.geteuid() == 0 if root is None else root
     release = host.os_release(tree)
     platform = host.platform_of(release)
     accounts = {name: _account(name) for name in users}

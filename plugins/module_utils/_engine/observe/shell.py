@@ -44,10 +44,9 @@ _SH = (
 _CSH = f'set policy_info=""; if ($?autologout) eval \'set policy_info="$autologout"\'; echo "{_MARK}$policy_info@end"'
 _ANSWER = re.compile(re.escape(_MARK) + r"([^@\n]*)@(?:(r[wo])@)?(exported)?(?:@?)end")
 
-_SETTER = re.compile(
-    r"^[^#]*?\b(?:TMOUT\s*=\s*(?P<sh>[^\s;&|)]*)|(?:readonly|export|unset)\s[^;#]*\bTMOUT\b|autologout\b(?:\s*=\s*)?"
-    r"(?P<csh>[^;#]*))"
-)
+_ASSIGNED = re.compile(r"\bTMOUT=([^\s;&|)]*)")
+_NAMED = re.compile(r"\b(?:readonly|export|unset|typeset|declare)\b[^;#]*(?<![$\w{])TMOUT\b")
+_CSH_SET = re.compile(r"\b(?:un)?set\b[^;#]*?\bautologout\b(?:\s*=\s*([^;#]*))?")
 _SETTER_FILES = (
     "/etc/environment",
     "/etc/security/pam_env.conf",
@@ -186,14 +185,15 @@ def find_setters(tree: Tree) -> list[dict[str, Any]]:
             lines = text.split("\n")
             ours = our_lines(path, lines)
             for number, line in enumerate(lines, 1):
-                found = _SETTER.match(line[:4096])
-                if found:
-                    value = (found.group("sh") or found.group("csh") or "").strip().strip("\"'()") or None
+                statement = line[:4096].partition("#")[0]
+                found = _ASSIGNED.search(statement) or _CSH_SET.search(statement)
+                if found or _NAMED.search(statement):
+                    value = (found.group(1) or "").strip("\"'() \t") if found else ""
                     setters.append(
                         {
                             "source": f"{path}:{number}",
                             "text": line.strip()[:200],
-                            "value": value,
+                            "value": value or None,
                             "ours": number in ours,
                         }
                     )
@@ -206,7 +206,7 @@ def login_shells(tree: Tree, shells: Mapping[str, str | None]) -> dict[str, list
     people: dict[str, list[str]] = {}
     for line in tree.lines("/etc/passwd"):
         parts = line.split(":")
-        if len(parts) != 7 or not parts[2].isdigit() or not (parts[2] == "0" or 1000 <= int(parts[2]) < NOBODY):
+        if len(parts) != 7 or not parts[2].isdecimal() or not (parts[2] == "0" or 1000 <= int(parts[2]) < NOBODY):
             continue
         kind = kinds.get(os.path.realpath(tree.place(parts[6]))) if parts[6].startswith("/") else None
         if kind:

@@ -38,6 +38,8 @@ POLICY_KEYWORDS = (
 _FROM = "host=client.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
 _MISSING_DIR = re.compile(r"Missing privilege separation directory: (/\S+)")
 _NO_KEYS = "no hostkeys available"
+# `sshd -T` alone, where a Match block looks at more than the user.
+_NEEDS_SPEC = "not in connection test specification"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def questions(tree: Tree, platform: Platform, daemon: Daemon | None, users: Sequ
     if systemctl and tree.is_dir("/run/systemd/system"):
         names = [f"{n}.{kind}" for kind in ("service", "socket") for n in platform.sshd_units]
         # One answer per name and in that order, whichever exist.
-        properties = "Id,LoadState,ActiveState,MainPID,Accept,StateChangeTimestampMonotonic"
+        properties = "Id,LoadState,ActiveState,MainPID,Accept"
         asked["sshd.units"] = Command((systemctl, "show", *names, "--property=" + properties))
     return asked
 
@@ -129,7 +131,7 @@ def find_daemon(tree: Tree) -> Daemon | None:
             return found
     own = _namespace(tree, "self")
     try:
-        pids = [name for name in os.listdir(tree.place("/proc")) if name.isdigit()]
+        pids = [name for name in os.listdir(tree.place("/proc")) if name.isdecimal()]
     except OSError:
         return None
     for pid in sorted(pids, key=int):
@@ -163,7 +165,7 @@ def listener_options(cmdline: str) -> tuple[str, ...] | None:
     """
     title = re.match(r"sshd: (\S.*?) \[listener\]", cmdline, re.DOTALL)
     words = title.group(1).split() if title else cmdline.rstrip("\0").split("\0")
-    if not words or words[0].startswith("sshd:"):
+    if not words[0] or words[0].startswith("sshd:"):
         return None
     if any(re.fullmatch(r"-[46DdeqrtT]*i[46DdeqrtT]*", w) for w in words[1:]):
         return None
@@ -184,7 +186,7 @@ def process_start(tree: Tree, pid: str) -> float | None:
     """Field 22 of /proc/PID/stat (clock ticks since boot) as seconds of the epoch."""
     tail = (tree.read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
     boot = re.search(r"^btime ([0-9]{1,12})$", tree.read("/proc/stat") or "", re.MULTILINE)
-    if len(tail) < 20 or not tail[19].isdigit() or not boot:
+    if len(tail) < 20 or not tail[19].isdecimal() or not boot:
         return None
     return int(boot.group(1)) + int(tail[19]) / os.sysconf("SC_CLK_TCK")
 
@@ -260,7 +262,7 @@ def observe_sshd(
     main = _main_file(tree, platform, options)
     config = read_config(tree, main, number)
 
-    answers, missing_dir = _with_privsep_dir(asked, answers, run)
+    answers, missing_dir = _asked_again(asked, answers, run)
     test = answers.get("sshd.T", Answer(None))
     effective = parse_effective(test.out) if test.rc == 0 else {}
     config_ok, config_error = _verdict(test, root, warnings)
@@ -348,15 +350,23 @@ def _main_file(tree: Tree, platform: Platform, options: Sequence[str]) -> str:
     return tree.first(*platform.sshd_configs) or platform.sshd_configs[0]
 
 
-def _with_privsep_dir(
+def _asked_again(
     asked: Mapping[str, Command], answers: Mapping[str, Answer], run: Runner
 ) -> tuple[Mapping[str, Answer], str | None]:
-    """Ask again where sshd only missed its run-time folder (nothing keeps /run/sshd while a socket listens)."""
+    """The answers, asked again where sshd missed something that only this kind of question needs.
+
+    That is its run-time folder (nothing keeps /run/sshd while a socket listens), which is also returned, and
+    for `Match LocalPort` and the like a connection to think of.
+    """
     missing = _MISSING_DIR.search(answers.get("sshd.T", Answer(None)).err)
-    if not missing:
-        return answers, None
-    again = {k: in_private_run(missing.group(1), c) for k, c in asked.items() if k.startswith("sshd.T")}
-    return {**answers, **run(again)}, missing.group(1)
+    if missing:
+        again = {k: in_private_run(missing.group(1), c) for k, c in asked.items() if k.startswith("sshd.T")}
+        answers = {**answers, **run(again)}
+    if _NEEDS_SPEC in answers.get("sshd.T", Answer(None)).err:
+        plain = asked["sshd.T"]
+        spec = Command((*plain.argv, "-C", f"user=nobody,{_FROM}"), env=plain.env)
+        answers = {**answers, **run({"sshd.T": in_private_run(missing.group(1), spec) if missing else spec})}
+    return answers, missing.group(1) if missing else None
 
 
 def _words(answer: Answer) -> str:

@@ -189,7 +189,7 @@ def canonical(keyword: str, args: Sequence[str]) -> str:
     if keyword in ("clientalivecountmax", "maxsessions"):
         return str(int(value)) if re.fullmatch(r"[0-9]{1,10}", value) else value
     if keyword == "maxstartups" and re.fullmatch(r"[0-9]{1,10}", value):
-        return f"{value}:100:{value}"
+        return f"{value}:30:{value}"  # servconf.c leaves the rate at its default
     if keyword == "tcpkeepalive":
         return {"true": "yes", "false": "no"}.get(value.lower(), value.lower())
     return value

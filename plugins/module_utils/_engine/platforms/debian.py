@@ -13,6 +13,6 @@ PLATFORM = Platform(
     sshd_units=("ssh", "sshd"),
     bashrcs=("/etc/bash.bashrc",),
     zshrcs=("/etc/zsh/zshrc",),
-    csh_dir="/etc/csh/login.d",
+    csh_dir="/etc/csh/cshrc.d",
     scanner_main_file=("debian:10", "debian:11", "debian:12", "debian:13"),
 )

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# make harden: which hosts (an Ansible inventory), only show it (CHECK=1), anything else for ansible-playbook.
+INVENTORY ?=
+CHECK ?=
+ARGS ?=
+# make scenario: one molecule scenario; make test runs them all.
+SCENARIO ?= default
+
+BIN := $(CURDIR)/.venv/bin
+COLLECTIONS := $(CURDIR)/playbooks/collections
+IN_VENV := PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_PATH="$(COLLECTIONS)"
+RELEASES := bullseye bookworm trixie bookworm-sysvinit
+SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
+# One line of progress a stage, with the seconds since make began.
+ifndef BEGAN
+export BEGAN := $(shell date +%s)
+endif
+stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
+
+.PHONY: help harden test test-fast test-hosts lint unit sanity docs-lint artifact images scenario readme benchmark clean
+
+help:
+	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
+	@echo "make test         everything, on real hosts that it boots itself (root; Debian or Ubuntu)"
+	@echo "make test-fast    what needs no hosts: lint, units, sanity, docs, the artifact"
+	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
+	@echo "make benchmark    speed on a real host, medians and ratios side by side"
+	@echo "make readme       write the tables of variables in README.md from the argument specs"
+	@echo "make clean        test hosts, build folder and virtual environment"
+
+harden: .venv/controller
+	@sh tests/tools/need ssh
+	$(BIN)/ansible-playbook $(if $(INVENTORY),--inventory "$(INVENTORY)") $(if $(CHECK),--check --diff) \
+	  playbooks/harden.yml $(ARGS)
+
+# Waiting is most of what a scenario does, so two run side by side, and the images are built beside the linters.
+test:
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-fast images
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-hosts
+	$(call stage,all passed)
+
+test-fast: lint unit sanity docs-lint artifact
+
+test-hosts: $(addprefix scenario-,$(SCENARIOS))
+
+lint: .venv/dev
+	$(call stage,lint)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary plugins/module_utils/_engine
+	@$(BIN)/python tests/tools/readme_tables.py --check
+	@$(IN_VENV) ansible-lint --offline --quiet
+
+unit: .venv/dev
+	$(call stage,unit tests)
+	@$(IN_VENV) PYTHONPATH="$(COLLECTIONS)" pytest -q tests/unit
+
+sanity: .venv/dev
+	$(call stage,ansible-test sanity)
+	@$(BIN)/python tests/tools/run_ansible_test.py sanity >build/sanity.log 2>&1 || { cat build/sanity.log; exit 1; }
+	@grep -c '^Running sanity test' build/sanity.log | sed 's/$$/ sanity tests passed, 0 failed/'
+
+docs-lint: .venv/dev
+	$(call stage,documentation)
+	@$(IN_VENV) antsibull-docs lint-collection-docs --plugin-docs .
+	@$(IN_VENV) antsibull-changelog lint
+
+artifact: .venv/dev
+	$(call stage,the built artifact)
+	@sh tests/tools/try_artifact
+
+images: | build
+	@sh tests/tools/need hosts
+	@tests/hosts/testhost image $(RELEASES)
+
+# A scenario has hosts of its own.
+scenario-%: .venv/dev images
+	$(call stage,scenario $*)
+	@$(IN_VENV) molecule test --scenario-name $*
+
+scenario: scenario-$(SCENARIO)
+
+readme: .venv/dev
+	$(BIN)/python tests/tools/readme_tables.py
+
+benchmark: .venv/dev images
+	@for bench in tests/benchmark/bench_*.py; do $(IN_VENV) $(BIN)/python $$bench || exit; done
+
+.venv/controller: requirements.txt
+	@sh tests/tools/need venv requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt | build
+	@sh tests/tools/need venv requirements-dev.txt
+	@touch $@
+
+build:
+	@mkdir -p build
+
+clean:
+	[ "$$(id -u)" -ne 0 ] || tests/hosts/testhost down
+	rm -rf build .venv

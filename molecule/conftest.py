@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of all scenarios: hosts of a test file's own, so that files run side by side and change what they like."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import typing as t
+
+import pytest
+from realhosts import RELEASES, Machine, Person, booted
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist, what shares a host runs in one worker, one after another."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        name = callspec.params.get("machine", "") if callspec else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{name}"))
+
+
+def name_of(request: pytest.FixtureRequest, release: str) -> str:
+    return f"{request.path.stem.replace('test_', '').replace('_', '-')}-{release}"
+
+
+@pytest.fixture(scope="module", params=sorted(RELEASES))
+def machine(request: pytest.FixtureRequest) -> t.Iterator[Machine]:
+    """A host of this test file's own, one a release."""
+    with booted(name_of(request, request.param), RELEASES[request.param]) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def fleet(request: pytest.FixtureRequest) -> t.Iterator[list[Machine]]:
+    """A host of each release, for what one run of a playbook does to all of them."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(booted(name_of(request, r), RELEASES[r])) for r in sorted(RELEASES)]
+
+
+@pytest.fixture
+def boot(request: pytest.FixtureRequest) -> t.Iterator[t.Callable[[str], Machine]]:
+    """Boot a further host: boot("bookworm"), boot("bookworm-sysvinit")."""
+    with contextlib.ExitStack() as stack:
+        serial = f"{os.getpid()}-{time.monotonic_ns() % 10**8}"
+
+        def one(image: str) -> Machine:
+            return stack.enter_context(booted(f"extra-{serial}-{len(stack._exit_callbacks)}", image))
+
+        yield one
+
+
+@pytest.fixture
+def person() -> t.Iterator[t.Callable[..., Person]]:
+    """Seat people at terminals, and see them off at the end of the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **kw: stack.enter_context(Person(*args, **kw))

@@ -1,0 +1,285 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real hosts, and people at terminals: what the scenarios' tests are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+TESTHOST = CHECKOUT / "tests/hosts/testhost"
+GROUP = os.environ.get("MOLECULE_SCENARIO_NAME", "tests")
+RELEASES = {"deb11": "bullseye", "deb12": "bookworm", "deb13": "trixie"}
+OPENSSH = {"bullseye": (8, 4), "bookworm": (9, 2), "trixie": (10, 0)}
+
+Done = subprocess.CompletedProcess
+
+
+def run(argv: t.Sequence[object], **kw: t.Any) -> Done:
+    """Never with this terminal's stdin, which ssh would eat."""
+    source = {} if "input" in kw else {"stdin": subprocess.DEVNULL}
+    return subprocess.run([str(word) for word in argv], text=True, capture_output=True, **source, **kw)
+
+
+def until(condition: t.Callable[[], t.Any], limit: float, every: float = 0.2) -> t.Any:
+    """The first true answer of `condition` within `limit` seconds, else its last answer."""
+    end = time.monotonic() + limit
+    while True:
+        answer = condition()
+        if answer or time.monotonic() > end:
+            return answer
+        time.sleep(every)
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    name: str
+    image: str
+    variables: dict
+
+    @property
+    def release(self) -> str:
+        return self.image.partition("-")[0]
+
+    @property
+    def openssh(self) -> tuple[int, int]:
+        return OPENSSH[self.release]
+
+    # --- ways in
+
+    def ssh_argv(self, user: str = "root", *options: str) -> list[str]:
+        common = shlex.split(self.variables["ansible_ssh_common_args"])
+        key, port = self.variables["ansible_ssh_private_key_file"], str(self.variables["ansible_port"])
+        return ["ssh", "-i", key, "-p", port, *common, *options, f"{user}@127.0.0.1"]
+
+    def ssh(self, command: str, user: str = "root", check: bool = True, stdin: str | None = None) -> str:
+        """What `command` says on stdout, run by the user's login shell over a connection of its own."""
+        source = {} if stdin is None else {"input": stdin}
+        done = run([*self.ssh_argv(user, "-o", "ConnectTimeout=10"), command], timeout=120, **source)
+        assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def exec(self, command: str, check: bool = True, **kw: t.Any) -> Done:
+        """`command` as root inside the host, where sshd may not be the way in."""
+        enter = [*shlex.split(self.variables["testhost_enter"]), "podman", "exec", "-i"]
+        done = run([*enter, self.variables["testhost_container"], "sh", "-c", command], **kw)
+        assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
+        return done
+
+    def write(self, path: str, text: str, mode: str = "0644") -> None:
+        quoted = shlex.quote(path)
+        self.exec(f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}", input=text)
+
+    # --- Ansible
+
+    def module(self, name: str, **args: t.Any) -> dict:
+        """What the module returned, whether it failed or not; see `start`."""
+        return self.start(name, **args)()
+
+    def start(
+        self, name: str, check: bool = False, diff: bool = False, variables: dict | None = None, **args: t.Any
+    ) -> t.Callable[[], dict]:
+        """Begin to run the module; the function returned waits for its end and gives what it returned.
+
+        `name` without dots is one of this collection; `check` is check mode; `variables` are the host's, such as the
+        user to connect as.
+        """
+        folder = tempfile.TemporaryDirectory(prefix="result-")
+        result, inventory = pathlib.Path(folder.name, "result.json"), pathlib.Path(folder.name, "hosts.json")
+        inventory.write_text(inventory_of([self], variables))
+        argv = ["ansible", "-i", inventory, self.name, "-m", name if "." in name else f"sessionops.policy.{name}"]
+        argv += ["-a", json.dumps(args), *["--check"] * check, *["--diff"] * diff]
+        callback = {
+            "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "molecule/hosts/callback"),
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
+            "ANSIBLE_STDOUT_CALLBACK": "result_file",
+            "RESULT_FILE": str(result),
+        }
+        process = subprocess.Popen(
+            [str(word) for word in argv],
+            env={**environment(), **callback},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+        def finish() -> dict:
+            with folder:
+                said, _ = process.communicate()
+                assert result.exists(), said
+                return json.loads(result.read_text())
+
+        return finish
+
+    def role(self, name: str, *argv: str, check: bool = True, **variables: t.Any) -> Done:
+        role = {"name": f"sessionops.policy.{name}"}
+        task = {"name": name, "ansible.builtin.include_role": role, "vars": variables}
+        play = {"name": name, "hosts": "all", "gather_facts": False, "tasks": [task]}
+        return playbook([self], [play], *argv, check=check)
+
+    def harden(self, *argv: str, check: bool = True, connection: dict | None = None, **extra: t.Any) -> Done:
+        return harden([self], *argv, check=check, connection=connection, **extra)
+
+    # --- what is on the host
+
+    def tree(self, *roots: str) -> str:
+        """Every file below the roots: bytes, mode, owner, link target; two trees are alike if the texts are."""
+        listing = "find {0} -printf '%p %y %m %U:%G %l\\n' | sort; find {0} -type f -exec sha256sum {{}} + | sort"
+        return self.exec(listing.format(" ".join(roots or ("/etc",)))).stdout
+
+    def sshd_effective(self, user: str | None = None) -> dict[str, str]:
+        at = f" -C user={user},host=localhost,addr=127.0.0.1" if user else ""
+        pairs = [line.partition(" ") for line in self.exec("/usr/sbin/sshd -T" + at).stdout.splitlines()]
+        return {keyword: value for keyword, _, value in pairs}
+
+    def at_a_login(self, user: str, command: str) -> Done:
+        """`command` in an interactive login bash of the user's, by way of a real login with a terminal."""
+        return run([*self.ssh_argv(user, "-tt"), f"exec bash -lic {shlex.quote(command)}"], timeout=30)
+
+    def tmout(self, user: str = "alice") -> str:
+        return self.at_a_login(user, "echo $TMOUT").stdout.strip()
+
+    def connections(self, user: str) -> dict[int, str]:
+        """sshd's processes for the user's connections: pid and title."""
+        found = re.findall(rf"^ *(\d+) (sshd(?:-session)?: {user}\b.*)$", self.exec("ps -eo pid=,args=").stdout, re.M)
+        return {int(pid): title for pid, title in found}
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "playbooks/collections"),
+        "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_FORCE_COLOR": "false",
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+
+def inventory_of(machines: t.Sequence[Machine], variables: dict | None = None) -> str:
+    return json.dumps({"all": {"hosts": {m.name: {**m.variables, **(variables or {})} for m in machines}}})
+
+
+def playbook(
+    machines: t.Sequence[Machine],
+    play: str | pathlib.Path | list,
+    *argv: str,
+    check: bool = True,
+    connection: dict | None = None,
+    **extra: t.Any,
+) -> Done:
+    """ansible-playbook of a file, or of plays as data, against these machines; `extra` are extra variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = play
+        if isinstance(play, list):
+            path = pathlib.Path(folder, "play.yml")
+            path.write_text(json.dumps(play))
+        inventory = pathlib.Path(folder, "hosts.json")
+        inventory.write_text(inventory_of(machines, connection))
+        words = ["ansible-playbook", "-i", inventory, path, "-e", json.dumps(extra), *argv]
+        done = run(words, env=environment(), timeout=300)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def harden(machines: t.Sequence[Machine], *argv: str, **kw: t.Any) -> Done:
+    return playbook(machines, CHECKOUT / "playbooks/harden.yml", *argv, **kw)
+
+
+class Person:
+    """Somebody at a terminal: a real client in a tmux server of its own, on this machine.
+
+    `client` are the words of the command; by default ssh to `machine` as `user`.
+    """
+
+    def __init__(
+        self, machine: Machine, user: str, *command: str, client: t.Sequence[str] = (), ready: str = r"[$#%>] *$"
+    ):
+        self.socket = f"{GROUP}-{os.getpid()}-{time.monotonic_ns()}"
+        words = list(client) or [*machine.ssh_argv(user, "-tt", "-o", "EscapeChar=none"), *command]
+        # tmux wakes a child of its own that was stopped, so a shell stands between it and the client.
+        self._tmux("new-session", "-d", "-x", "80", "-y", "24", f"{shlex.join(words)}; exit $?")
+        self._tmux("set-option", "-g", "remain-on-exit", "on")
+        self._shell = int(self._tmux("display-message", "-p", "#{pane_pid}"))
+        if ready:
+            assert until(lambda: re.search(ready, self.screen().rstrip("\n")), 15), self.screen()
+
+    def _tmux(self, *argv: str) -> str:
+        done = run(["tmux", "-L", self.socket, "-f", "/dev/null", *argv])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def type(self, text: str, enter: bool = True) -> None:
+        self._tmux("send-keys", "-l", text)
+        if enter:
+            self._tmux("send-keys", "Enter")
+
+    def key(self, *names: str) -> None:
+        self._tmux("send-keys", *names)
+
+    def screen(self) -> str:
+        return self._tmux("capture-pane", "-p").rstrip("\n")
+
+    def sees(self, pattern: str, limit: float = 10) -> bool:
+        return bool(until(lambda: re.search(pattern, self.screen()), limit))
+
+    @property
+    def connected(self) -> bool:
+        """Whether the client still runs (a frozen one does)."""
+        return self._tmux("display-message", "-p", "#{pane_dead}").strip() != "1"
+
+    def leaves_within(self, limit: float) -> float | None:
+        """Seconds until the client ended, or None if it did not."""
+        began = time.monotonic()
+        return time.monotonic() - began if until(lambda: not self.connected, limit) else None
+
+    @property
+    def pid(self) -> int:
+        """The client's."""
+        children = pathlib.Path(f"/proc/{self._shell}/task/{self._shell}/children")
+        return int(until(lambda: children.read_text().split(), 5)[0])
+
+    def freeze(self) -> None:
+        """The client program stops answering, as in a laptop that was closed."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def close(self) -> None:
+        if self.connected:
+            os.kill(self.pid, signal.SIGCONT)
+        run(["tmux", "-L", self.socket, "kill-server"])
+
+    def __enter__(self) -> Person:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def testhost(*argv: object) -> str:
+    done = run([TESTHOST, "--group", GROUP, *argv])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def booted(name: str, image: str) -> t.Iterator[Machine]:
+    testhost("up", f"{name}={image}")
+    try:
+        inventory = json.loads(testhost("inventory", name))["all"]
+        yield Machine(name, image, {**inventory["vars"], **inventory["hosts"][name]})
+    finally:
+        testhost("down", name)

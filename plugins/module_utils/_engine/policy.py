@@ -1,0 +1,278 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a profile and the operator's wishes to one resolved policy, with everything that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping
+
+from .duration import format_duration, parse_duration
+
+# The layers that this version has.
+LAYERS = ("sshd", "shell", "logind")
+STATES = ("present", "absent")
+
+# What an operator writes to leave a setting of the profile to the host.
+LEAVE = "none"
+
+# The kernel moves a terminal's access time in steps of 8 s, so a shorter idle limit would mean nothing.
+SHORTEST_IDLE = 30
+
+# A name that is safe in an sshd Match line and in a shell's case pattern; blanks are quoted there.
+_NAME = re.compile(r"\w(?:[\w.@+$ -]*[\w$])?")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`values` are what the layers set: seconds, counts and texts; ``None`` leaves the host's own value alone.
+
+    `sshd_main_file` and `logind_main_file` tell whether the distribution's scanners read no drop-ins.
+    """
+
+    values: dict[str, Any]
+    layers: list[str]
+    state: str
+    exempt_users: list[str]
+    exempt_groups: list[str]
+    rules: dict[str, dict[str, list[str]]]
+    sshd_main_file: bool
+    logind_main_file: bool
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _seconds(value: object) -> int | None:
+    return parse_duration(value)
+
+
+def _seconds_or_off(value: object) -> int | None:
+    """0 switches these clocks off, which is the same as not setting them."""
+    return parse_duration(value) or None
+
+
+def _count(value: object) -> int:
+    text = str(value).strip()
+    if isinstance(value, (bool, float)) or not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        raise ValueError(f"{value!r} is not a count: write a whole number that is not negative")
+    return int(text)
+
+
+def _count_from_one(value: object) -> int:
+    count = _count(value)
+    if not count:
+        raise ValueError("0 would let nobody in: write 1 or more")
+    return count
+
+
+def _max_startups(value: object) -> str:
+    """``N`` or ``START:RATE:FULL``, sshd_config(5)."""
+    text = str(value).strip()
+    found = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}):([0-9]{1,6}))?", text, re.ASCII)
+    if isinstance(value, (bool, float)) or not found:
+        raise ValueError(f'{value!r} is not what sshd takes: write a number or START:RATE:FULL, like "10:30:60"')
+    if isinstance(value, int) and value >= 3600:
+        raise ValueError(f'{value} is probably START:RATE:FULL that YAML read as base 60: quote it, like "10:30:59"')
+    start, rate, full = (int(part) if part else None for part in found.groups())
+    if start == 0 or full == 0:
+        raise ValueError("0 would let nobody in: write 1 or more")
+    if rate is not None and full is not None and start is not None:
+        if not 1 <= rate <= 100:
+            raise ValueError(f"{text}: the rate in the middle is a percentage from 1 to 100")
+        if start > full:
+            raise ValueError(f"{text}: the first number (START) must not be larger than the last (FULL)")
+    return text
+
+
+_READERS: Mapping[str, Callable[[object], Any]] = {
+    "idle_timeout": _seconds_or_off,
+    "client_alive_interval": _seconds,
+    "client_alive_count_max": _count,
+    "channel_idle_timeout": _seconds_or_off,
+    "unused_connection_timeout": _seconds_or_off,
+    "login_grace_time": _seconds,
+    "max_sessions": _count_from_one,
+    "max_startups": _max_startups,
+    "max_logins": _count_from_one,
+}
+SETTINGS = tuple(_READERS)
+# Everything an operator may set; `hosts` belongs to the playbook.
+VARIABLES = ("profile", "layers", "state", *SETTINGS, "exempt_users", "exempt_groups", "hosts")
+# Which layers act on a setting.
+_ENFORCED_BY: Mapping[str, tuple[str, ...]] = {
+    "idle_timeout": ("shell", "logind"),
+    "max_logins": ("logind",),
+}
+
+
+def by_distribution(choice: object, host: Mapping[str, Any]) -> Any:
+    """The part of `choice` that fits `host` best.
+
+    Args:
+        choice: a plain value, which holds everywhere, or a mapping with the keys ``ID-VERSION`` (``rhel-9``),
+            ``ID`` (``ubuntu``), ``family-NAME`` and ``default``; ID as in os-release(5), where the distributions
+            that a host is like (ID_LIKE) count too.
+        host: the ``host`` part of the facts; may be empty.
+    """
+    if not isinstance(choice, Mapping):
+        return choice
+    version = str(host.get("version_id") or "")
+    names = [host.get("id"), *(host.get("id_like") or [])]
+    keys = [f"{name}-{v}" for name in names for v in (version, version.split(".")[0])]
+    keys += [*names, f"family-{host.get('family')}", "default"]
+    return next((choice[key] for key in keys if key in choice), None)
+
+
+def _list(name: str, value: object, example: str, errors: list[str]) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        errors.append(
+            f"session_policy_{name}: {value!r} is not a list of names: write [{example}], "
+            f'on the command line -e \'{{"session_policy_{name}": ["{example.split(", ")[0]}"]}}\''
+        )
+        return []
+    return list(dict.fromkeys(value))
+
+
+def _names(
+    name: str, value: object, known: Mapping[str, Any] | None, errors: list[str], warnings: list[str]
+) -> list[str]:
+    names = _list(name, value, "backup, deploy", errors)
+    kind = name.split("_")[1][:-1]
+    for entry in names:
+        if not _NAME.fullmatch(entry):
+            errors.append(
+                f"session_policy_{name}: {entry!r} is not the name of one {kind}: patterns, commas, quotes and "
+                "backslashes are not taken"
+            )
+        elif known and not known.get(entry, {"existing": True})["existing"]:
+            warnings.append(f"session_policy_{name}: there is no {kind} {entry!r} on this host.")
+    return names
+
+
+def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Policy:
+    """One policy out of a profile and what the operator set.
+
+    Args:
+        profiles: profile name → its data (``layers``, ``scanned``, ``settings``).
+        chosen: the operator's variables by their name without ``session_policy_``; ``None`` means the profile's.
+        facts: what policy_info returned; without it nothing that depends on the host is judged.
+    """
+    facts = facts or {}
+    host = facts.get("host") or {}
+    sshd = facts.get("sshd") or {}
+    errors: list[str] = []
+    warnings: list[str] = []
+
+    for name in chosen:
+        if name not in VARIABLES:
+            errors.append(
+                f"session_policy_{name} is no variable of this version, which has: "
+                + ", ".join(sorted(VARIABLES))
+                + " (each with session_policy_ in front)"
+            )
+
+    state = str(chosen.get("state") or "present")
+    if state not in STATES:
+        errors.append(f"session_policy_state: {state!r} is neither present nor absent")
+
+    profile_name = str(chosen.get("profile") or "cis")
+    if profile_name not in profiles:
+        errors.append(f"session_policy_profile: there is no profile {profile_name!r}: choose {_or(sorted(profiles))}")
+    profile = profiles.get(profile_name) or {}
+
+    layers = _list("layers", chosen.get("layers"), "sshd, shell", errors)
+    if chosen.get("layers") is None:
+        # What an earlier run put there under other layers must go too.
+        layers = list(LAYERS) if state == "absent" else list(profile.get("layers") or [])
+    for layer in layers:
+        if layer not in LAYERS:
+            errors.append(
+                f"session_policy_layers: this version has no layer {layer!r}: choose from {', '.join(LAYERS)}"
+            )
+
+    exempt_users = _names("exempt_users", chosen.get("exempt_users"), facts.get("users"), errors, warnings)
+    exempt_groups = _names("exempt_groups", chosen.get("exempt_groups"), facts.get("groups"), errors, warnings)
+
+    values: dict[str, Any] = {}
+    rules: dict[str, dict[str, list[str]]] = {}
+    for name, read in _READERS.items():
+        entry = (profile.get("settings") or {}).get(name) or {}
+        # A template that gives null is an empty text before ansible-core 2.19.
+        wish = set_by_operator = None if chosen.get(name) == "" else chosen.get(name)
+        if wish is None:
+            wish = by_distribution(entry.get("value"), host)
+        values[name] = None
+        if wish is None or wish == LEAVE:
+            continue
+        try:
+            values[name] = read(wish)
+        except ValueError as exc:
+            errors.append(f"session_policy_{name}: {exc}")
+            continue
+        ids = by_distribution(entry.get("rules"), host)
+        if ids and values[name] is not None:
+            rules[name] = {profile_name: list(ids)}
+        enforced_by = _ENFORCED_BY.get(name, ("sshd",))
+        if state == "present" and set_by_operator is not None and not set(enforced_by) & set(layers):
+            warnings.append(f"session_policy_{name} is set, but {_or(enforced_by)} is not among session_policy_layers.")
+
+    errors += _contradictions(values, sshd)
+    warnings += _doubts(values, sshd)
+    if values["channel_idle_timeout"] and (exempt_users or exempt_groups):
+        values["channel_idle_timeout"] = None
+        rules.pop("channel_idle_timeout", None)
+        warnings.append(
+            "ChannelTimeout is left off because somebody is exempt: sshd heeds only its global value, "
+            "so it would cut the exempt too."
+        )
+    scanned = bool(profile.get("scanned"))
+    main_file_only = bool(sshd.get("scanner_main_file"))
+    return Policy(
+        values=values,
+        layers=[layer for layer in LAYERS if layer in layers],
+        state=state,
+        exempt_users=exempt_users,
+        exempt_groups=exempt_groups,
+        rules=rules,
+        sshd_main_file=scanned and main_file_only,
+        logind_main_file=scanned and (main_file_only or host.get("family") == "debian"),
+        errors=errors,
+        warnings=warnings,
+    )
+
+
+def _contradictions(values: Mapping[str, Any], sshd: Mapping[str, Any]) -> list[str]:
+    disables = (sshd.get("supports") or {}).get("count_max_zero_disables")
+    if values["client_alive_count_max"] == 0 and values["client_alive_interval"] and disables:
+        return [
+            "session_policy_client_alive_count_max: 0 with an interval contradicts itself: since OpenSSH 8.2 it "
+            f"switches the ending of unresponsive peers off (here: {sshd.get('version')}): write 1 or more"
+        ]
+    return []
+
+
+def _doubts(values: Mapping[str, Any], sshd: Mapping[str, Any]) -> list[str]:
+    found = []
+    disables = (sshd.get("supports") or {}).get("count_max_zero_disables")
+    if values["client_alive_count_max"] == 0 and values["client_alive_interval"] and disables is False:
+        found.append(
+            f"ClientAliveCountMax 0: OpenSSH {sshd.get('version')} ends a session at the first probe that is missed, "
+            "newer releases never would."
+        )
+    if values["idle_timeout"] and values["idle_timeout"] < SHORTEST_IDLE:
+        found.append(
+            f"session_policy_idle_timeout: {format_duration(values['idle_timeout'])} is shorter than terminals can be "
+            f"measured; below {SHORTEST_IDLE}s logind ends sessions early or late."
+        )
+    if values["login_grace_time"] == 0:
+        found.append("session_policy_login_grace_time: 0 lets a connection that never logs in stay for ever.")
+    return found
+
+
+def _or(words: Any) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else str(last)

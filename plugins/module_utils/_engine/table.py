@@ -1,0 +1,92 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings as a table for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any, Mapping, Sequence
+
+_HEAD = ("CLOCK", "WANTED", "IN FORCE", "WHERE FROM")
+# policy_info's setting for whether the daemon runs what is on disk: a sentence, no row.
+_RELOAD = "reload"
+_MARKS = {True: " ", False: "!", None: "-"}
+
+
+def findings_table(findings: Sequence[Mapping[str, Any]], width: int = 80) -> list[str]:
+    """Lines of at most `width` columns, by clock.
+
+    A row starts with ``!`` where the wanted value is not in force (`failures` says why) and with ``-`` where nothing
+    on this host enforces it; the sentences that say why follow the rows.
+    """
+    order = list(dict.fromkeys(f["clock"] for f in findings))
+    clocks = sorted((f for f in findings if f["setting"] != _RELOAD), key=lambda f: order.index(f["clock"]))
+    cells = [(_label(f), _text(f.get("wanted")), _text(f.get("in_force")), f.get("source") or "") for f in clocks]
+    label, wanted, in_force = (max(len(row[i]) for row in [*cells, _HEAD]) for i in range(3))
+    label += 2  # settings stand indented below their clock
+    place = max(width - 2 - label - wanted - in_force - 6, 12)
+
+    def row(mark: str, cell: Sequence[str]) -> str:
+        text = f"{mark} {cell[0]:<{label}}  {cell[1]:<{wanted}}  {cell[2]:<{in_force}}  {_tail(cell[3], place)}"
+        return text.rstrip()
+
+    lines = [row(" ", _HEAD)] if clocks else []
+    clock = None
+    for finding, cell in zip(clocks, cells):
+        if finding["clock"] != clock:
+            clock = finding["clock"]
+            bound = finding.get("bound")
+            lines.append(f"  {clock}, cut after {bound} s" if bound else f"  {clock}")
+        lines.append(row(_MARKS[finding.get("compliant")], (f"  {cell[0]}", *cell[1:])))
+    for finding in findings:
+        if finding.get("compliant") is None:
+            lines += textwrap.wrap(
+                sentence(finding),
+                width,
+                initial_indent=_MARKS[None] + " ",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return lines
+
+
+def failures(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each value that this host could enforce and does not."""
+    return [sentence(finding) for finding in findings if finding.get("compliant") is False]
+
+
+def sentence(finding: Mapping[str, Any]) -> str:
+    """What is to be said about a finding that is not compliant."""
+    in_force = finding.get("in_force")
+    text = f"{finding['clock']}, {_label(finding)}: "
+    if finding["setting"] == _RELOAD:
+        said = []
+    elif finding.get("compliant") is None:
+        said = ["not enforced here"]
+    else:
+        wanted = _text(finding.get("wanted"))
+        said = [f"wanted {wanted}, in force is {'nothing' if in_force is None else in_force}"]
+    if finding.get("overridden_by"):
+        said.append(f"overridden by {finding['overridden_by']}")
+    said += [str(finding[part]) for part in ("why", "remedy") if finding.get(part)]
+    return text + "; ".join(said) + "."
+
+
+def _label(finding: Mapping[str, Any]) -> str:
+    if finding.get("user"):
+        return f"{finding['user']}, exempt"
+    return str(finding.get("shell") or finding["setting"])
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _tail(path: str, width: int) -> str:
+    """`path`, its first folders left out where it is too long."""
+    if len(path) <= width:
+        return path
+    tail = path[-(width - 3) :]
+    return "..." + tail[max(tail.find("/"), 0) :]

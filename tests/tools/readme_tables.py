@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put the tables that README.md shows between their markers, from the one place each of them comes from.
+
+``<!-- BEGIN variables ROLE -->`` is filled from the role's meta/argument_specs.yml and ``<!-- BEGIN profiles -->``
+from the umbrella role's profiles; what stood between that and the ``<!-- END ... -->`` of the same words goes.
+With --check nothing is written, and a table that is not as it should be is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+_BLOCK = re.compile(r"(<!-- BEGIN (.+?) -->\n).*?(<!-- END \2 -->)", re.DOTALL)
+_MARKUP = re.compile(r"\b([CVOMIBP])\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+
+
+def plain(text: str) -> str:
+    """Ansible's documentation markup as Markdown, fit for a cell."""
+
+    def replace(found: re.Match[str]) -> str:
+        kind, inner = found.groups()
+        return {"I": f"*{inner}*", "B": f"**{inner}**"}.get(kind, f"`{inner}`")
+
+    return _MARKUP.sub(replace, " ".join(text.split())).replace("|", "\\|")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def variables(root: pathlib.Path, role: str) -> str:
+    spec = yaml.safe_load((root / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    rows = []
+    for name, option in spec["argument_specs"]["main"]["options"].items():
+        described = option["description"]
+        text = plain(" ".join(described) if isinstance(described, list) else described)
+        if option.get("choices"):
+            text += " One of " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
+        default = option.get("default")
+        rows.append([f"`{name}`", "" if default is None else f"`{_yaml(default)}`", text])
+    return table(["Variable", "Default", "Meaning"], rows)
+
+
+def profiles(root: pathlib.Path) -> str:
+    folder = root / "roles" / "session_policy" / "vars" / "profiles"
+    data = {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["session_policy__profile"]
+        for path in sorted(folder.glob("*.yml"))
+    }
+    settings = dict.fromkeys(name for profile in data.values() for name in profile["settings"])
+    rows = [["layers", *(", ".join(profile["layers"]) for profile in data.values())]]
+    rows += [[f"`{name}`", *(_value(profile["settings"].get(name)) for profile in data.values())] for name in settings]
+    return table(["", *(f"`{name}`" for name in data)], rows)
+
+
+def _value(entry: dict | None) -> str:
+    if entry is None:
+        return ""
+    value = entry["value"]
+    if not isinstance(value, dict):
+        return str(value)
+    others = [f"{key.replace('family-', '')}: {one}" for key, one in value.items() if key != "default"]
+    return f"{value['default']} ({', '.join(others)})"
+
+
+def _yaml(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+
+
+def fill(text: str, root: pathlib.Path = ROOT) -> str:
+    """`text` with every table between markers made anew.
+
+    Raises:
+        ValueError: a marker names no table.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        begin, what, end = found.groups()
+        kind, _blank, role = what.partition(" ")
+        if kind == "variables" and (root / "roles" / role / "meta" / "argument_specs.yml").is_file():
+            return begin + variables(root, role) + end
+        if what == "profiles":
+            return begin + profiles(root) + end
+        raise ValueError(f"there is no table {what!r}: write 'variables ROLE' or 'profiles'")
+
+    return _BLOCK.sub(replace, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only say whether the tables are as they should be")
+    parser.add_argument("file", nargs="?", type=pathlib.Path, default=ROOT / "README.md")
+    options = parser.parse_args()
+    text = options.file.read_text(encoding="utf-8")
+    try:
+        filled = fill(text)
+    except ValueError as exc:
+        print(f"{options.file}: {exc}", file=sys.stderr)
+        return 2
+    if filled == text:
+        return 0
+    if options.check:
+        print(f"{options.file}: the tables are out of date: run {pathlib.Path(__file__).name}", file=sys.stderr)
+        return 1
+    options.file.write_text(filled, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

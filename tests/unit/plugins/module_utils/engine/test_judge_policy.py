@@ -1,0 +1,326 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Findings, from plain values."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import (
+    alive_bound,
+    judge_policy,
+    read_value,
+    session_channel_timeout,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+FACTS = {
+    "host": {"systemd_version": 252},
+    "sshd": {
+        "installed": True, "config_ok": True, "config_error": None, "config": "/etc/ssh/sshd_config",
+        "version": "9.2p1", "version_number": [9, 2], "drop_in_dir": "/etc/ssh/sshd_config.d",
+        "running": True, "pid": 70, "current": True, "current_why": None, "reload": [["systemctl", "reload", "ssh"]],
+        "config_changed_at": "2026-01-01T00:00:00Z", "loaded_at": "2026-01-01T00:00:01Z",
+        "supports": {"channel_timeout": True, "count_max_zero_disables": True},
+        "effective": {
+            "clientaliveinterval": "300", "clientalivecountmax": "3", "channeltimeout": "session:*=900",
+            "unusedconnectiontimeout": "120", "logingracetime": "60", "maxsessions": "10", "maxstartups": "10:30:60",
+            "tcpkeepalive": "no",
+        },
+        "effective_by_user": {}, "sources": {}, "matches": [],
+    },
+    "shell": {
+        "login": {"bash": {"tmout": 900, "readonly": True, "exported": True, "error": None}},
+        "non_login": {}, "login_by_user": {}, "login_shells_of": {}, "setters": [],
+    },
+    "logind": {
+        "running": True, "can_stop_idle_session": True, "sees_ssh_ttys": True, "current": True, "on_disk": {},
+        "reload": [["systemctl", "reload", "systemd-logind"]],
+        "effective": {"StopIdleSessionUSec": 900, "IdleActionUSec": 900, "KillUserProcesses": False},
+    },
+    "limits": {"maxlogins": {"value": 10, "source": "/etc/security/limits.d/x:1", "ours": True}, "active": True},
+    "groups": {},
+}  # fmt: skip
+WANTED = {
+    "layers": ["sshd", "shell", "logind"], "idle_timeout": 900, "client_alive_interval": 300,
+    "client_alive_count_max": 3, "channel_idle_timeout": 900, "unused_connection_timeout": 120, "login_grace_time": 60,
+    "max_sessions": 10, "max_startups": "10:30:60", "tcp_keep_alive": False, "max_logins": 10,
+    "kill_user_processes": False,
+}  # fmt: skip
+
+
+def judge(wanted=None, **changes):
+    """Findings after changes to FACTS, written as path__to__key=value."""
+    facts = copy.deepcopy(FACTS)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        at = facts
+        for name in parents:
+            at = at[name]
+        at[last] = value
+    return judge_policy(WANTED if wanted is None else wanted, facts)
+
+
+def only(findings, setting, **fields):
+    found = [f for f in findings if f["setting"] == setting and all(f[k] == v for k, v in fields.items())]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_all_in_force():
+    findings = judge()
+    assert {f["compliant"] for f in findings} == {True}
+    assert len(findings) == 12
+
+
+def test_nothing_wanted_nothing_found():
+    assert judge({}) == []
+    assert judge({"layers": ["sshd", "shell", "logind"]}) == []
+    assert judge({**WANTED, "state": "absent"}) == []
+    assert {f["layer"] for f in judge({**WANTED, "layers": ["shell"]})} == {"shell"}
+
+
+@pytest.mark.parametrize(
+    ("interval", "count", "version", "bound"),
+    [
+        (2, 2, [10, 0], 6), (2, 2, [9, 2], 12), (2, 2, [9, 4], 12), (2, 2, [9, 5], 6), (2, 2, [8, 4], 6),
+        (2, 0, [8, 2], None), (2, 0, [8, 1], 2), (0, 3, [9, 2], None), (2, 2, None, 6),
+    ],
+)  # fmt: skip
+def test_alive_bound(interval, count, version, bound):
+    assert alive_bound(interval, count, version) == bound
+
+
+def test_bound_is_in_the_finding():
+    assert only(judge(), "client_alive_interval")["bound"] == 2 * 300 * 4
+
+
+def test_who_overrides_ours():
+    source = {
+        "source": "/etc/ssh/sshd_config.d/00-a.conf:1", "value": "0", "ours": False,
+        "overridden": [{"source": "/etc/ssh/sshd_config.d/00-session-policy.conf:2", "value": "300", "ours": True}],
+    }  # fmt: skip
+    found = only(
+        judge(sshd__effective__clientaliveinterval="0", sshd__sources={"clientaliveinterval": source}),
+        "client_alive_interval",
+    )
+    assert found["compliant"] is False
+    assert found["in_force"] == 0
+    assert found["overridden_by"] == "/etc/ssh/sshd_config.d/00-a.conf:1 0"
+    assert "comes before /etc/ssh/sshd_config.d/00-session-policy.conf:2" in found["why"]
+    assert found["bound"] is None
+
+
+def test_default_has_no_place():
+    found = only(judge(sshd__effective__logingracetime="120"), "login_grace_time")
+    assert (found["compliant"], found["source"]) == (False, None)
+    assert found["why"] == "nothing sets it: 120 is sshd's default"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("session:*=900", 900), ("session*=15m", 900), ("*=60", 60), ("none", None), ("session=900", None),
+        ("agent-connection=5 session:*=900", 900), ("session:*=0", None), ("session:shell=900", None), ("", None),
+    ],
+)  # fmt: skip
+def test_session_channel_timeout(text, seconds):
+    assert session_channel_timeout(text) == seconds
+
+
+def test_channel_timeout_without_wildcard_is_named():
+    found = only(judge(sshd__effective__channeltimeout="session=900"), "channel_idle_timeout")
+    assert (found["compliant"], found["in_force"]) == (False, None)
+    assert "does not name session:*" in found["why"]
+
+
+@pytest.mark.parametrize(("value", "words"), [("none", "locks those users out"), ("session:*=5", "does nothing")])
+def test_channel_timeout_in_match_is_a_trap(value, words):
+    trap = {"criteria": "User git", "keyword": "channeltimeout", "value": value, "source": "/x:3", "ours": False}
+    found = only(judge(sshd__matches=[trap]), "channel_idle_timeout", compliant=False)
+    assert words in found["why"]
+    assert found["source"] == "/x:3"
+
+
+def test_clock_that_this_openssh_has_not():
+    findings = judge(sshd__supports={"channel_timeout": False}, sshd__version="8.4p1")
+    for setting in ("channel_idle_timeout", "unused_connection_timeout"):
+        found = only(findings, setting)
+        assert found["compliant"] is None
+        assert "OpenSSH 8.4p1 has no such clock" in found["why"]
+
+
+def test_count_max_zero():
+    findings = judge(sshd__effective__clientalivecountmax="0")
+    assert "never ends a connection" in only(findings, "client_alive_count_max")["why"]
+
+
+def test_broken_config():
+    findings = judge(
+        sshd__config_ok=False, sshd__config_error="line 3: Bad configuration option: Foo", sshd__effective={}
+    )
+    sshd = [f for f in findings if f["layer"] == "sshd"]
+    assert {f["compliant"] for f in sshd} == {False}
+    assert {f["why"] for f in sshd} == {"sshd refuses its configuration: line 3: Bad configuration option: Foo"}
+
+
+def test_no_sshd_and_no_sight():
+    for changes, words in (
+        ({"sshd__installed": False}, "no OpenSSH server"),
+        ({"sshd__effective": {}, "sshd__config_ok": None, "sshd__config_error": "no hostkeys"}, "does not say"),
+    ):
+        sshd = [f for f in judge(**changes) if f["layer"] == "sshd"]
+        assert {f["compliant"] for f in sshd} == {None}
+        assert words in sshd[0]["why"]
+
+
+def test_daemon_that_has_not_reloaded():
+    found = only(judge(sshd__current=False), "reload")
+    assert found["compliant"] is False
+    assert found["remedy"] == "run: systemctl reload ssh"
+    unknown = only(judge(sshd__current=None, sshd__current_why="PidFile is none"), "reload")
+    assert unknown["compliant"] is None
+    assert "PidFile is none" in unknown["why"]
+
+
+def test_exempt_user_of_sshd():
+    wanted = {**WANTED, "layers": ["sshd"], "exempt_users": ["deploy"], "exempt_groups": ["bots"]}
+    findings = judge(
+        wanted,
+        groups={"bots": {"existing": True, "members": ["bot"]}},
+        sshd__effective__channeltimeout="none",
+        sshd__effective_by_user={
+            "deploy": {"clientaliveinterval": "0", "unusedconnectiontimeout": "none"},
+            "bot": {"clientaliveinterval": "300", "unusedconnectiontimeout": "none"},
+        },
+    )
+    assert only(findings, "client_alive_interval", user="deploy")["compliant"] is True
+    assert only(findings, "unused_connection_timeout", user="deploy")["compliant"] is True
+    refused = only(findings, "client_alive_interval", user="bot")
+    assert (refused["compliant"], refused["in_force"]) == (False, 300)
+    # ChannelTimeout cannot be lifted for one account: left off, it is unenforced and said to be so.
+    left_off = only(findings, "channel_idle_timeout")
+    assert left_off["compliant"] is None
+    assert "deploy, bot" in left_off["why"]
+
+
+def test_channel_timeout_in_force_hits_the_exempt_too():
+    wanted = {**WANTED, "exempt_users": ["deploy"]}
+    findings = judge(wanted, sshd__effective_by_user={"deploy": {"clientaliveinterval": "0"}})
+    assert only(findings, "channel_idle_timeout", user="deploy")["compliant"] is False
+
+
+def test_earlier_readonly_tmout_is_named():
+    setters = [
+        {"source": "/etc/profile.d/00-a.sh:1", "text": "readonly TMOUT=0", "value": "0", "ours": False},
+        {"source": "/etc/profile.d/00-session-policy.sh:4", "text": "TMOUT=900", "value": "900", "ours": True},
+    ]
+    bash = {"tmout": 0, "readonly": True, "exported": False, "error": None}
+    found = only(judge(shell__login={"bash": bash}, shell__setters=setters), "idle_timeout", layer="shell")
+    assert found["compliant"] is False
+    assert found["overridden_by"] == "/etc/profile.d/00-a.sh:1 readonly TMOUT=0"
+    assert "read-only" in found["why"]
+
+
+def test_tmout_that_can_be_unset_is_said():
+    bash = {"tmout": 900, "readonly": False, "exported": True, "error": None}
+    found = only(judge(shell__login={"bash": bash}), "idle_timeout", layer="shell")
+    assert found["compliant"] is True
+    assert "not read-only" in found["why"]
+
+
+def test_ksh_shows_zero_where_nobody_set_it():
+    ksh = {"tmout": 0, "readonly": False, "exported": False, "error": None}
+    found = only(judge(shell__login={"ksh": ksh}), "idle_timeout", layer="shell")
+    assert found["why"] == "no file that ksh reads sets TMOUT"
+
+
+def test_autologout_counts_whole_minutes():
+    tcsh = {"tmout": 960, "autologout_minutes": 16, "readonly": None, "exported": None, "error": None}
+    findings = judge({**WANTED, "idle_timeout": 901}, shell__login={"tcsh": tcsh})
+    assert only(findings, "idle_timeout", shell="tcsh")["compliant"] is True
+
+
+def test_shell_without_a_clock_counts_only_where_somebody_uses_it():
+    assert [f for f in judge(shell__login_shells_of={"bash": ["root"]}) if f["shell"] == "fish"] == []
+    found = only(judge(shell__login_shells_of={"fish": ["fay"]}), "idle_timeout", shell="fish")
+    assert found["compliant"] is None
+    assert "fish has no idle timeout, and it is the login shell of fay" in found["why"]
+
+
+def test_exempt_user_of_the_shell():
+    seen = {"tmout": 900, "readonly": True, "exported": True, "error": None}
+    wanted = {**WANTED, "exempt_users": ["deploy"]}
+    assert (
+        only(judge(wanted, shell__login_by_user={"deploy": seen}), "idle_timeout", user="deploy")["compliant"] is False
+    )
+    free = {**seen, "tmout": None}
+    assert (
+        only(judge(wanted, shell__login_by_user={"deploy": free}), "idle_timeout", user="deploy")["compliant"] is True
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"logind__running": False, "logind__effective": {}}, "no systemd-logind runs"),
+        ({"logind__can_stop_idle_session": False, "host__systemd_version": 247}, "systemd 247 cannot"),
+        ({"logind__sees_ssh_ttys": False}, "knows no terminal of an ssh session"),
+    ],
+)
+def test_idle_session_that_nothing_enforces(changes, words):
+    found = only(judge(**changes), "idle_timeout", layer="logind")
+    assert found["compliant"] is None
+    assert words in found["why"]
+
+
+def test_the_smaller_threshold_counts():
+    action = {"value": 300, "source": "/etc/systemd/logind.conf:5", "ours": False}
+    found = only(
+        judge(logind__effective__IdleActionUSec=300, logind__on_disk={"IdleActionUSec": action}),
+        "idle_timeout",
+        layer="logind",
+    )
+    assert (found["compliant"], found["in_force"]) == (False, 300)
+    assert found["overridden_by"] == "/etc/systemd/logind.conf:5 300"
+
+
+def test_logind_that_was_not_told():
+    changes = {"logind__effective__StopIdleSessionUSec": None, "logind__current": False}
+    found = only(judge(**changes), "idle_timeout", layer="logind")
+    assert (found["compliant"], found["remedy"]) == (False, "run: systemctl reload systemd-logind")
+
+
+def test_max_logins_without_pam_limits():
+    found = only(judge(limits__active=False), "max_logins")
+    assert found["compliant"] is False
+    assert "no pam_limits" in found["why"]
+
+
+def test_rules_are_carried():
+    wanted = {**WANTED, "rules": {"max_sessions": {"cis": "5.1.17", "stig": ["A", "B"]}}}
+    findings = judge(wanted)
+    assert only(findings, "max_sessions")["rules"] == ["cis 5.1.17", "stig A", "stig B"]
+    assert only(findings, "max_startups")["rules"] == []
+
+
+@given(st.sampled_from(sorted(FACTS["sshd"]["effective"])), st.text(max_size=20))
+def test_odd_values_never_raise(keyword, text):
+    read_value(keyword, text)
+    judge(**{f"sshd__effective__{keyword}": text})
+
+
+def test_off_is_off():
+    wanted = {**WANTED, "unused_connection_timeout": 0, "channel_idle_timeout": 0, "idle_timeout": 0}
+    bash = {"tmout": None, "readonly": False, "exported": False, "error": None}
+    findings = judge(
+        wanted,
+        sshd__effective__unusedconnectiontimeout="none",
+        sshd__effective__channeltimeout="none",
+        shell__login={"bash": bash},
+        logind__effective__StopIdleSessionUSec=None,
+    )
+    assert {f["compliant"] for f in findings} == {True}
