@@ -31,7 +31,7 @@ Done = subprocess.CompletedProcess
 def run(argv: t.Sequence[object], **kw: t.Any) -> Done:
     """Never with this terminal's stdin, which ssh would eat."""
     source = {} if "input" in kw else {"stdin": subprocess.DEVNULL}
-    return subprocess.run([str(word) for word in argv], text=True, capture_output=True, **source, **kw)
+    return subprocess.run([str(word) for word in argv], capture_output=True, **{"text": True, **source, **kw})
 
 
 def until(condition: t.Callable[[], t.Any], limit: float, every: float = 0.2) -> t.Any:
@@ -125,14 +125,11 @@ class Machine:
 
         return finish
 
-    def role(self, name: str, *argv: str, check: bool = True, **variables: t.Any) -> Done:
-        role = {"name": f"sessionops.policy.{name}"}
-        task = {"name": name, "ansible.builtin.include_role": role, "vars": variables}
-        play = {"name": name, "hosts": "all", "gather_facts": False, "tasks": [task]}
-        return playbook([self], [play], *argv, check=check)
+    def role(self, name: str, *argv: str, **kw: t.Any) -> Done:
+        return role([self], name, *argv, **kw)
 
-    def harden(self, *argv: str, check: bool = True, connection: dict | None = None, **extra: t.Any) -> Done:
-        return harden([self], *argv, check=check, connection=connection, **extra)
+    def harden(self, *argv: str, **kw: t.Any) -> Done:
+        return harden([self], *argv, **kw)
 
     # --- what is on the host
 
@@ -194,6 +191,13 @@ def playbook(
         done = run(words, env=environment(), timeout=300)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def role(machines: t.Sequence[Machine], name: str, *argv: str, check: bool = True, **variables: t.Any) -> Done:
+    include = {"name": f"sessionops.policy.{name}"}
+    task = {"name": name, "ansible.builtin.include_role": include, "vars": variables}
+    play = {"name": name, "hosts": "all", "gather_facts": False, "tasks": [task]}
+    return playbook(machines, [play], *argv, check=check)
 
 
 def harden(machines: t.Sequence[Machine], *argv: str, **kw: t.Any) -> Done:
