@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 import typing as t
 
 import pytest
 from realhosts import RELEASES, Machine, Person, booted
+from xdist.scheduler import LoadScopeScheduling
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByHost(LoadScopeScheduling):
     """Under pytest-xdist, what shares a host runs in one worker, one after another."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        name = callspec.params.get("machine", "") if callspec else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{name}"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        release = re.search(r"\bdeb\d\d\b", test)
+        return file + (release.group() if release else "")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> ByHost:
+    return ByHost(config, log)
 
 
 def name_of(request: pytest.FixtureRequest, release: str) -> str:

@@ -306,7 +306,7 @@ def _judge_one_shell(
     value: int, kind: str, way: str, seen: Mapping[str, Any], setters: Sequence[Mapping[str, Any]], rules: list[str]
 ) -> Finding:
     name = "autologout" if kind == "tcsh" else "TMOUT"
-    expected = -(-value // 60) * 60 if kind == "tcsh" else value  # autologout counts whole minutes
+    expected = max(value // 60, 1) * 60 if kind == "tcsh" else value  # autologout counts whole minutes
     in_force = seen["tmout"]
     related = [s for s in setters if ("autologout" in s["text"]) == (kind == "tcsh")]
     setting = [s for s in related if s["value"] is not None and _number(s["value"], kind) == in_force]

@@ -16,7 +16,7 @@ import stat
 # Longer than any configuration file a daemon would accept, short enough to stay cheap.
 LARGEST = 1 << 20
 _MARKER = re.compile(r"\s*\S*\s*(BEGIN|END) sessionops\.policy\b")
-_OUR_NAME = re.compile(r"^[0-9]+-session-policy\.")
+_OUR_NAME = re.compile(r"^(?:[0-9]+|zz)-session-policy\.")
 
 
 class Tree:
