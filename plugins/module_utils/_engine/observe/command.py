@@ -59,9 +59,8 @@ def run_together(commands: Mapping[str, Command], limit: float = 5.0) -> dict[st
                 continue
             running[key] = child
             for name, stream in (("out", child.stdout), ("err", child.stderr)):
-                assert stream is not None
                 output[key, name] = []
-                waiting.register(stream, selectors.EVENT_READ, (key, name))
+                waiting.register(stream, selectors.EVENT_READ, (key, name))  # type: ignore[arg-type]
         end = time.monotonic() + limit
         while waiting.get_map() and time.monotonic() < end:
             ready = waiting.select(min(0.05, max(0.0, end - time.monotonic())))
