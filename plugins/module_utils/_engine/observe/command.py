@@ -46,7 +46,7 @@ Runner = Callable[[Mapping[str, Command]], Dict[str, Answer]]
 
 
 def run_together(commands: Mapping[str, Command], limit: float = 5.0) -> dict[str, Answer]:
-    """Run all `commands` at once; what is not done after `limit` seconds is killed with its process group."""
+    """Run all `commands` at once; what is not done after `limit` seconds is stopped, with all of its session."""
     answers: dict[str, Answer] = {}
     running: dict[str, subprocess.Popen[bytes]] = {}
     output: dict[tuple[str, str], list[bytes]] = {}
@@ -59,19 +59,53 @@ def run_together(commands: Mapping[str, Command], limit: float = 5.0) -> dict[st
                 continue
             running[key] = child
             for name, stream in (("out", child.stdout), ("err", child.stderr)):
-                assert stream is not None
                 output[key, name] = []
-                waiting.register(stream, selectors.EVENT_READ, (key, name))
+                waiting.register(stream, selectors.EVENT_READ, (key, name))  # type: ignore[arg-type]
         end = time.monotonic() + limit
         while waiting.get_map() and time.monotonic() < end:
-            for ready, _events in waiting.select(max(0.0, end - time.monotonic())):
-                _drain(waiting, ready.fileobj, output[ready.data])  # type: ignore[arg-type]
-        for stay in list(waiting.get_map().values()):
-            waiting.unregister(stay.fileobj)
-        late = not time.monotonic() < end
-        for key, child in running.items():
-            answers[key] = _finish(child, late, *(b"".join(output[key, n]) for n in ("out", "err")))
+            ready = waiting.select(min(0.05, max(0.0, end - time.monotonic())))
+            for found, _events in ready:
+                _drain(waiting, found.fileobj, output[found.data])  # type: ignore[arg-type]
+            if not ready:
+                # What a finished command left in the background may hold its pipes for ever.
+                for stay in list(waiting.get_map().values()):
+                    if _has_ended(running[stay.data[0]]):
+                        waiting.unregister(stay.fileobj)
+        while time.monotonic() < end and not all(map(_has_ended, running.values())):
+            time.sleep(0.005)  # their output has ended, they are about to
+        in_time = {key for key, child in running.items() if _has_ended(child)}
+    # Before anything is reaped: until then no stranger can have one of these session ids.
+    _end_sessions({child.pid for child in running.values()})
+    for key, child in running.items():
+        rc = child.wait()
+        out, err = (b"".join(output[key, name]).decode("utf-8", "replace") for name in ("out", "err"))
+        late = None if key in in_time else "it did not answer in time and was stopped"
+        answers[key] = Answer(rc if key in in_time else None, out, err, late)
+        for opened in (child.stdout, child.stderr):
+            if opened is not None:
+                opened.close()
     return answers
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    """Without reaping it."""
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _end_sessions(sids: set[int]) -> None:
+    """KILL every process of these sessions (field 6 of /proc/PID/stat): shells give their jobs groups of their own."""
+    if not sids:
+        return
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as stat:
+                fields = stat.read().rpartition(b")")[2].split()
+            if int(fields[3]) in sids and fields[0] != b"Z":
+                os.kill(int(name), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            continue  # gone between two reads
 
 
 def _start(command: Command) -> subprocess.Popen[bytes]:
@@ -105,18 +139,3 @@ def _drain(waiting: selectors.BaseSelector, stream: IO[bytes], parts: list[bytes
     else:
         waiting.unregister(stream)
         stream.close()
-
-
-def _finish(child: subprocess.Popen[bytes], late: bool, out: bytes, err: bytes) -> Answer:
-    for stream in (child.stdout, child.stderr):
-        if stream is not None:
-            stream.close()
-    error = None
-    try:
-        # Its output ended; a child that lives on (or whose output was cut) gets no more than a moment.
-        rc: int | None = child.wait(0 if late else 0.5)
-    except subprocess.TimeoutExpired:
-        rc, error = None, "it did not answer in time and was stopped"
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    return Answer(rc, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), error)

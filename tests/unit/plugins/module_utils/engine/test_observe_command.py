@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import time
 
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.command import (
@@ -40,9 +42,19 @@ def test_late_one_is_stopped_with_its_children_and_the_rest_is_kept():
     assert "in time" in answers["slow"].error
 
 
-def test_background_child_that_keeps_the_pipe_open():
-    answer = run_together({"a": sh("echo done; sleep 60 &")}, limit=0.5)["a"]
+def test_what_stays_in_the_background_is_ended_and_not_waited_for(tmp_path):
+    """It holds the pipe, and job control (set -m) gives it a process group of its own."""
+    script = f"set -m; sleep 600 & echo $! > {tmp_path}/pid; echo done"
+    began = time.monotonic()
+    answer = run_together({"a": sh(script)}, limit=60)["a"]
+    assert time.monotonic() - began < 30
     assert (answer.rc, answer.out) == (0, "done\n")
+    pid = int((tmp_path / "pid").read_text())
+    for _attempt in range(500):
+        if not os.path.exists(f"/proc/{pid}") or ") Z " in pathlib.Path(f"/proc/{pid}/stat").read_text():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it lives on")
 
 
 def test_flood_is_cut():
