@@ -24,9 +24,16 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "result_file"
 
-    def _write(self, result, **_more):
+    def _write(self, result, failed):
         # 2.19 made it public.
         data = result.result if hasattr(result, "result") else result._result
-        pathlib.Path(os.environ["RESULT_FILE"]).write_text(json.dumps(data))
+        pathlib.Path(os.environ["RESULT_FILE"]).write_text(json.dumps({**data, "failed": failed}))
 
-    v2_runner_on_ok = v2_runner_on_failed = v2_runner_on_unreachable = v2_runner_on_skipped = _write
+    def v2_runner_on_ok(self, result):
+        self._write(result, False)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._write(result, True)
+
+    def v2_runner_on_unreachable(self, result):
+        self._write(result, True)
