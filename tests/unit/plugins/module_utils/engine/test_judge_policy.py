@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FACTS = {
-    "host": {"systemd_version": 252},
+    "host": {"systemd_version": 252, "family": "debian", "utmp": True},
     "sshd": {
         "installed": True, "config_ok": True, "config_error": None, "config": "/etc/ssh/sshd_config",
         "version": "9.2p1", "version_number": [9, 2], "drop_in_dir": "/etc/ssh/sshd_config.d",

@@ -175,7 +175,10 @@ def test_an_old_change_is_not_waited_for(host):
     assert observe(host, now=lambda: newest(host) + 60, sleep=sleep).current is False
 
 
-SOCKET = "Id=ssh.service\nLoadState=loaded\nActiveState={service}\n\nAccept={accept}\nId=ssh.socket\nLoadState=loaded\nActiveState=active\n"
+SOCKET = (
+    "Id=ssh.service\nLoadState=loaded\nActiveState={service}\n\n"
+    "Accept={accept}\nId=ssh.socket\nLoadState=loaded\nActiveState=active\n"
+)
 
 
 def test_socket_that_starts_one_sshd_per_connection(host):
@@ -240,7 +243,8 @@ def test_no_host_keys_is_not_a_broken_config(host, root):
         ("include = sshd_config.d/*.conf\n", True, True),
         ("Include /etc/ssh/sshd_config.d/50-*.conf\n", False, False),
         (
-            "# BEGIN sessionops.policy sshd\nMaxSessions 3\n# END sessionops.policy sshd\nInclude sshd_config.d/*.conf\n",
+            "# BEGIN sessionops.policy sshd\nMaxSessions 3\n# END sessionops.policy sshd\n"
+            "Include sshd_config.d/*.conf\n",
             True,
             True,
         ),
