@@ -52,7 +52,7 @@ lint: .venv/dev
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary plugins/module_utils/_engine
 	@$(BIN)/python tests/tools/readme_tables.py --check
-	@$(IN_VENV) ansible-lint --offline --quiet
+	@HOME="$(CURDIR)/build/home" $(IN_VENV) ansible-lint --offline -q
 
 unit: .venv/dev
 	$(call stage,unit tests)

@@ -55,6 +55,6 @@ def boot(request: pytest.FixtureRequest) -> t.Iterator[t.Callable[[str], Machine
 
 @pytest.fixture
 def person() -> t.Iterator[t.Callable[..., Person]]:
-    """Seat people at terminals, and see them off at the end of the test."""
+    """Seat people at terminals, wait for their prompt, and see them off at the end of the test."""
     with contextlib.ExitStack() as stack:
-        yield lambda *args, **kw: stack.enter_context(Person(*args, **kw))
+        yield lambda *args, **kw: stack.enter_context(Person(*args, **kw)).at_prompt()

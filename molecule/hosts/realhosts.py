@@ -31,7 +31,7 @@ Done = subprocess.CompletedProcess
 def run(argv: t.Sequence[object], **kw: t.Any) -> Done:
     """Never with this terminal's stdin, which ssh would eat."""
     source = {} if "input" in kw else {"stdin": subprocess.DEVNULL}
-    return subprocess.run([str(word) for word in argv], text=True, capture_output=True, **source, **kw)
+    return subprocess.run([str(word) for word in argv], capture_output=True, **{"text": True, **source, **kw})
 
 
 def until(condition: t.Callable[[], t.Any], limit: float, every: float = 0.2) -> t.Any:
@@ -125,14 +125,11 @@ class Machine:
 
         return finish
 
-    def role(self, name: str, *argv: str, check: bool = True, **variables: t.Any) -> Done:
-        role = {"name": f"sessionops.policy.{name}"}
-        task = {"name": name, "ansible.builtin.include_role": role, "vars": variables}
-        play = {"name": name, "hosts": "all", "gather_facts": False, "tasks": [task]}
-        return playbook([self], [play], *argv, check=check)
+    def role(self, name: str, *argv: str, **kw: t.Any) -> Done:
+        return role([self], name, *argv, **kw)
 
-    def harden(self, *argv: str, check: bool = True, connection: dict | None = None, **extra: t.Any) -> Done:
-        return harden([self], *argv, check=check, connection=connection, **extra)
+    def harden(self, *argv: str, **kw: t.Any) -> Done:
+        return harden([self], *argv, **kw)
 
     # --- what is on the host
 
@@ -196,6 +193,13 @@ def playbook(
     return done
 
 
+def role(machines: t.Sequence[Machine], name: str, *argv: str, check: bool = True, **variables: t.Any) -> Done:
+    include = {"name": f"sessionops.policy.{name}"}
+    task = {"name": name, "ansible.builtin.include_role": include, "vars": variables}
+    play = {"name": name, "hosts": "all", "gather_facts": False, "tasks": [task]}
+    return playbook(machines, [play], *argv, check=check)
+
+
 def harden(machines: t.Sequence[Machine], *argv: str, **kw: t.Any) -> Done:
     return playbook(machines, CHECKOUT / "playbooks/harden.yml", *argv, **kw)
 
@@ -206,20 +210,19 @@ class Person:
     `client` are the words of the command; by default ssh to `machine` as `user`.
     """
 
-    def __init__(
-        self, machine: Machine, user: str, *command: str, client: t.Sequence[str] = (), ready: str = r"[$#%>] *$"
-    ):
-        self.socket = f"{GROUP}-{os.getpid()}-{time.monotonic_ns()}"
+    def __init__(self, machine: Machine, user: str, *command: str, client: t.Sequence[str] = ()):
+        self._folder = tempfile.TemporaryDirectory(prefix="person-")
+        self._end = pathlib.Path(self._folder.name, "end")
+        self._socket = str(pathlib.Path(self._folder.name, "tmux"))
         words = list(client) or [*machine.ssh_argv(user, "-tt", "-o", "EscapeChar=none"), *command]
         # tmux wakes a child of its own that was stopped, so a shell stands between it and the client.
-        self._tmux("new-session", "-d", "-x", "80", "-y", "24", f"{shlex.join(words)}; exit $?")
+        self._tmux("new-session", "-d", "-x", "120", "-y", "40", f"{shlex.join(words)}; date +%s.%N > {self._end}")
         self._tmux("set-option", "-g", "remain-on-exit", "on")
         self._shell = int(self._tmux("display-message", "-p", "#{pane_pid}"))
-        if ready:
-            assert until(lambda: re.search(ready, self.screen().rstrip("\n")), 15), self.screen()
+        self.started = time.time()
 
     def _tmux(self, *argv: str) -> str:
-        done = run(["tmux", "-L", self.socket, "-f", "/dev/null", *argv])
+        done = run(["tmux", "-S", self._socket, "-f", "/dev/null", *argv])
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -232,20 +235,33 @@ class Person:
         self._tmux("send-keys", *names)
 
     def screen(self) -> str:
-        return self._tmux("capture-pane", "-p").rstrip("\n")
+        return self._tmux("capture-pane", "-p").rstrip()
 
-    def sees(self, pattern: str, limit: float = 10) -> bool:
-        return bool(until(lambda: re.search(pattern, self.screen()), limit))
+    def reads(self, pattern: str, limit: float = 20) -> re.Match:
+        """The match on the screen, waited for."""
+        found = until(lambda: re.search(pattern, self.screen(), re.M), limit)
+        assert found, f"{pattern!r} did not show up on:\n{self.screen()}"
+        return found
+
+    def at_prompt(self, limit: float = 20) -> Person:
+        """Waits for a prompt, from which on `ended_after` counts."""
+        self.reads(r"[$%#>]\s*\Z", limit)
+        self.started = time.time()
+        return self
+
+    @property
+    def ended_after(self) -> float | None:
+        """Seconds from the prompt to the end of the client; None while it runs (a frozen one does)."""
+        text = self._end.read_text() if self._end.exists() else ""
+        return float(text) - self.started if text.endswith("\n") else None
 
     @property
     def connected(self) -> bool:
-        """Whether the client still runs (a frozen one does)."""
-        return self._tmux("display-message", "-p", "#{pane_dead}").strip() != "1"
+        return self.ended_after is None
 
     def leaves_within(self, limit: float) -> float | None:
-        """Seconds until the client ended, or None if it did not."""
-        began = time.monotonic()
-        return time.monotonic() - began if until(lambda: not self.connected, limit) else None
+        """Seconds from the prompt to the end of the client, which is waited for, or None."""
+        return until(lambda: self.ended_after, limit)
 
     @property
     def pid(self) -> int:
@@ -257,16 +273,20 @@ class Person:
         """The client program stops answering, as in a laptop that was closed."""
         os.kill(self.pid, signal.SIGSTOP)
 
-    def close(self) -> None:
+    def leaves(self) -> None:
+        """Hangs up, frozen or not; may be called again."""
+        if not os.path.exists(self._socket):
+            return
         if self.connected:
             os.kill(self.pid, signal.SIGCONT)
-        run(["tmux", "-L", self.socket, "kill-server"])
+        run(["tmux", "-S", self._socket, "kill-server"])
+        self._folder.cleanup()
 
     def __enter__(self) -> Person:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self.leaves()
 
 
 def testhost(*argv: object) -> str:

@@ -294,6 +294,21 @@ def test_logind_that_was_not_told():
     assert (found["compliant"], found["remedy"]) == (False, "run: systemctl reload systemd-logind")
 
 
+def test_max_logins_where_pam_limits_counts_the_new_login_twice():
+    eleven = {"value": 11, "source": "/etc/security/limits.d/x:1", "ours": True}
+    found = only(judge(host__utmp=False, limits__maxlogins=eleven), "max_logins")
+    assert (found["compliant"], found["in_force"]) == (True, 10)
+    assert only(judge(limits__maxlogins=eleven), "max_logins")["compliant"] is False
+
+
+def test_idle_sessions_stay_off_for_the_sake_of_who_is_exempt():
+    off = {"StopIdleSessionUSec": None, "IdleActionUSec": 900, "KillUserProcesses": False}
+    found = only(judge({**WANTED, "exempt_users": ["bob"]}, logind__effective=off), "idle_timeout", layer="logind")
+    assert found["compliant"] is None
+    assert "exempt" in found["why"]
+    assert only(judge(logind__effective=off), "idle_timeout", layer="logind")["compliant"] is False
+
+
 def test_max_logins_without_pam_limits():
     found = only(judge(limits__active=False), "max_logins")
     assert found["compliant"] is False

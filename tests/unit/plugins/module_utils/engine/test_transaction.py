@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import stat
+import time
 
 import pytest
 from ansible_collections.sessionops.policy.plugins.module_utils._engine import transaction
@@ -288,6 +289,20 @@ def test_a_service_that_refuses_gets_its_former_files_back(root, step):
     assert host.ran == (["false", "false"] if step == "apply" else ["sh", "false", "sh"])
     assert "/etc/main.conf" in report.restored
     assert not report.changed
+
+
+def test_a_folder_has_not_changed_since_the_service_read_it(root):
+    """Else policy_info takes a daemon that was just reloaded for one that missed a change."""
+    top = root("host")
+    seen = []
+
+    def reload():
+        seen.append((top / "etc").stat().st_mtime_ns)
+        time.sleep(0.05)  # the clock of a file system moves in steps of up to 10 ms
+        return 0
+
+    go(top, [content("/etc/plain.conf")], host=Host(top, commands={"true": reload}), apply=[["true"]])
+    assert seen == [(top / "etc").stat().st_mtime_ns]
 
 
 def test_a_former_configuration_that_the_service_refuses_too_is_said(root):

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 
 import pytest
+from realhosts import RELEASES, Person, role, run
 
 SNIPPET = "/etc/profile.d/00-session-policy.sh"
 LOGIN_SHELLS = {
@@ -26,6 +28,47 @@ SECONDS = 6
 ENDS = {"alice": (SECONDS, 30), "bob": (SECONDS + 60, 110), "carol": (SECONDS, 30), "dave": (60, 100), "mike": (6, 30)}
 
 
+@pytest.fixture(scope="module")
+def hosts(fleet):
+    return {machine.image: machine for machine in fleet}
+
+
+@pytest.fixture(params=sorted(RELEASES.values()))
+def host(request, hosts):
+    return hosts[request.param]
+
+
+@pytest.fixture(scope="module")
+def login():
+    """login(host, user): a person at a terminal; at_prompt() waits for the prompt."""
+    with contextlib.ExitStack() as stack:
+        yield lambda host, user: stack.enter_context(Person(host, user))
+
+
+class Applied:
+    def __init__(self, done):
+        self.output = done.stdout
+        self.changed = [int(n) for n in re.findall(r" changed=(\d+)", done.stdout)]
+
+
+@pytest.fixture(scope="module")
+def apply(fleet):
+    """apply(**variables): the role on all hosts."""
+    return lambda **variables: Applied(
+        role(fleet, "shell_timeout", **{f"shell_timeout_{k}": v for k, v in variables.items()})
+    )
+
+
+def inside(host, script):
+    """A script inside the host, past ssh and PAM."""
+    return host.exec(script).stdout
+
+
+def over_ssh(host, user, command, *options):
+    """A command over ssh, without a terminal unless `options` ask for one."""
+    return run([*host.ssh_argv(user, *options), command], timeout=60)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def accounts(hosts):
     for host in hosts.values():
@@ -35,12 +78,12 @@ def accounts(hosts):
         for user in [*LOGIN_SHELLS, "olga"]:
             lines.append(f"install -d -o {user} -m 700 /home/{user}/.ssh; touch /home/{user}/.zshrc")
             lines.append(f"install -o {user} -m 600 /root/.ssh/authorized_keys /home/{user}/.ssh/authorized_keys")
-        host.root("\n".join(lines))
+        inside(host, "\n".join(lines))
 
 
 @pytest.fixture(scope="module")
 def calm(apply):
-    return apply("shell_timeout", idle_timeout=CALM, **EXEMPT)
+    return apply(idle_timeout=CALM, **EXEMPT)
 
 
 ASK = 'if (TMOUT=1) 2>/dev/null; then s=rw; else s=ro; fi; echo "<$TMOUT $s $(sh -c "echo \\$TMOUT")>"'
@@ -76,7 +119,7 @@ def test_every_way_to_a_prompt_has_the_timeout(calm, host, login):
 
 
 def test_second_run_changes_nothing(calm, apply):
-    assert set(apply("shell_timeout", idle_timeout=CALM, **EXEMPT).changed.values()) == {0}
+    assert set(apply(idle_timeout=CALM, **EXEMPT).changed) == {0}
 
 
 SHELLS = ("bash --norc", "bash --posix", "ksh93", "mksh", "zsh -f", "zsh --emulate sh", "dash")
@@ -88,7 +131,7 @@ def test_sourcing_twice_is_silent(calm, host, first):
     for shell in SHELLS:
         script.append(f"{shell} -ic '{first}. {SNIPPET}; . {SNIPPET}; echo said ${{TMOUT-}}'")
         script.append(f"{shell} -c 'set -eu; {first}. {SNIPPET}; . {SNIPPET}; . /etc/profile; echo went on'")
-    said = host.ssh("alice", "\n".join(script), "-tt").stdout.splitlines()
+    said = over_ssh(host, "alice", "\n".join(script), "-tt").stdout.splitlines()
     said = [line for line in said if line]  # An interactive ksh93 of Debian 11 ends with an empty line.
     for shell in SHELLS:
         value = said.pop(0).split()
@@ -100,9 +143,9 @@ def test_sourcing_twice_is_silent(calm, host, first):
 
 def test_nothing_is_said_where_nobody_types(calm, host):
     for user in LOGIN_SHELLS:
-        done = host.ssh(user, "true")
+        done = over_ssh(host, user, "true")
         assert (done.stdout, done.stderr, done.returncode) == ("", "", 0), user
-        assert host.root(f"su - {user} -c 'echo only this' 2>&1 </dev/null") == "only this\n"
+        assert inside(host, f"su - {user} -c 'echo only this' 2>&1 </dev/null") == "only this\n"
 
 
 def test_file_transfers_work(calm, host, run, tmp_path):
@@ -127,10 +170,10 @@ def test_exempt_users_have_none(calm, host, login, user):
 def test_foreign_setter_is_silent_named_and_kept(host, hosts, login, apply, calm):
     foreign = "/etc/profile.d/00-earlier.sh"
     try:
-        host.root(f"echo 'readonly TMOUT=0' > {foreign}")
-        said = apply("shell_timeout", idle_timeout=CALM, **EXEMPT).output
+        inside(host, f"echo 'readonly TMOUT=0' > {foreign}")
+        said = apply(idle_timeout=CALM, **EXEMPT).output
         assert f"{foreign}:1" in said
-        assert host.root(f"cat {foreign}") == "readonly TMOUT=0\n"
+        assert inside(host, f"cat {foreign}") == "readonly TMOUT=0\n"
         # mksh and dash read profile.d alone: the foreign line comes first there, and our file must not complain.
         for user in ("mike", "dan"):
             person = login(host, user).at_prompt()
@@ -142,11 +185,11 @@ def test_foreign_setter_is_silent_named_and_kept(host, hosts, login, apply, calm
         assert person.reads(r"^<(.*)>").group(1) == f"{CALM} ro {CALM}"
         person.leaves()
     finally:
-        host.root(f"rm -f {foreign}")
+        inside(host, f"rm -f {foreign}")
 
 
 def test_both_forms_that_scanners_look_for(calm, host):
-    text = host.root(f"cat {SNIPPET}")
+    text = inside(host, f"cat {SNIPPET}")
     assert re.findall(r"^\s*(?:typeset|declare)\s+-xr\s+TMOUT=([\w$]+).*$", text, re.M) == [str(CALM)]
     assert re.findall(r"^\s*TMOUT=([\w$]+)\s*readonly TMOUT\s*export TMOUT$", text, re.M) == [str(CALM)]
 
@@ -158,7 +201,7 @@ def test_shells_without_a_timeout_are_named(calm):
 @pytest.fixture(scope="module")
 def idle(apply, hosts, login):
     """Everybody logs in at once and does nothing until the slowest shell is over its time."""
-    apply("shell_timeout", idle_timeout=SECONDS, **EXEMPT)
+    apply(idle_timeout=SECONDS, **EXEMPT)
     people = {(name, user): login(host, user) for name, host in hosts.items() for user in (*LOGIN_SHELLS, "erin")}
     for person in people.values():
         person.at_prompt(60)
@@ -176,8 +219,8 @@ def idle(apply, hosts, login):
 @pytest.mark.parametrize("user", list(ENDS))
 def test_idle_login_is_ended(idle, host, user):
     earliest, latest = ENDS[user]
-    seconds = idle[host.name, user].ended_after
-    assert seconds is not None, idle[host.name, user].screen()
+    seconds = idle[host.image, user].ended_after
+    assert seconds is not None, idle[host.image, user].screen()
     # The prompt was seen up to a poll after it stood there.
     assert earliest - 1.5 <= seconds <= latest
     print(f"{host.release} {LOGIN_SHELLS[user]}: {seconds:.1f} s")
@@ -186,15 +229,15 @@ def test_idle_login_is_ended(idle, host, user):
 @pytest.mark.parametrize("user", ["erin", "editor", "dan"])
 def test_login_is_not_ended(idle, host, user):
     """An exempt user, an editor in front, a shell without such a clock."""
-    assert idle[host.name, user].ended_after is None
+    assert idle[host.image, user].ended_after is None
 
 
-def test_absent_takes_all_of_it_away(apply, hosts, fingerprint):
-    apply("shell_timeout", state="absent")
-    before = {name: fingerprint(host) for name, host in hosts.items()}
+def test_absent_takes_all_of_it_away(apply, hosts):
+    apply(state="absent")
+    before = {name: host.tree("/etc", "/var/lib") for name, host in hosts.items()}
     assert "session-policy" not in "".join(before.values())
-    changed = apply("shell_timeout", idle_timeout=CALM, **EXEMPT).changed
+    changed = apply(idle_timeout=CALM, **EXEMPT).changed
     assert set(changed.values()) == {1}
-    apply("shell_timeout", idle_timeout=CALM + 1)
-    apply("shell_timeout", state="absent")
-    assert {name: fingerprint(host) for name, host in hosts.items()} == before
+    apply(idle_timeout=CALM + 1)
+    apply(state="absent")
+    assert {name: host.tree("/etc", "/var/lib") for name, host in hosts.items()} == before
