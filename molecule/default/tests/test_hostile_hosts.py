@@ -23,51 +23,53 @@ def virgin(machine):
     machine.exec("systemctl reload ssh")
 
 
+@pytest.mark.parametrize("include", [True, False])
+def test_a_vendor_drop_in_odd_spellings_and_a_match_block_at_the_end(virgin, include):
+    virgin.write(f"{DROP_INS}/50-cloud-init.conf", "ClientAliveInterval 0\n")
+    if not include:
+        virgin.exec(f"sed -i '/^Include/d' {MAIN}")
+    rest = virgin.exec(f"cat {MAIN}").stdout
+    spellings = 'ClientAliveInterval=0\nloginGraceTime\t=\t"7"\nMaxSessions "3"\n'
+    virgin.write(MAIN, spellings + rest + "\nMatch User dave\n  X11Forwarding no")
+    virgin.harden()
+    wanted = {"clientaliveinterval": "300", "clientalivecountmax": "3", "logingracetime": "60", "maxsessions": "10"}
+    for user in (None, "alice", "dave"):
+        effective = virgin.sshd_effective(user)
+        assert {key: effective[key] for key in wanted} == wanted
+
+
 def test_a_drop_in_that_sorts_before_ours_is_named_and_fails_the_run(virgin):
     virgin.write(f"{DROP_INS}/00-a-vendor.conf", "# a vendor's\nClientAliveInterval 0\n")
-    done = virgin.harden(check=False)
-    assert done.returncode != 0
-    assert f"{DROP_INS}/00-a-vendor.conf:2" in done.stdout, done.stdout
-    assert virgin.sshd_effective()["clientaliveinterval"] == "0"
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["ClientAliveInterval=0", 'ClientAliveInterval "0"', "clientaliveinterval\t=\t0", '  ClientAliveInterval="0"'],
-)
-def test_every_legal_spelling_in_the_main_file_is_seen(virgin, line):
-    virgin.exec(f"sed -i '/^Include/d' {MAIN}")
-    before = virgin.exec(f"cat {MAIN}").stdout
-    virgin.write(MAIN, line + "\n" + before)
-    virgin.harden()
-    effective = virgin.sshd_effective()
-    assert (effective["clientaliveinterval"], effective["clientalivecountmax"]) == ("300", "3")
-
-
-def test_a_main_file_that_ends_in_a_match_block(virgin):
-    before = virgin.exec(f"cat {MAIN}").stdout
-    virgin.write(MAIN, before + "\nMatch User dave\n  X11Forwarding no\n")
+    # Without the block in the main file, as on distributions whose scanners read drop-ins, the first drop-in wins.
+    virgin.role("sshd_timeouts", sshd_timeouts_client_alive_interval=300, sshd_timeouts_main_file=False)
+    wanted = {"layers": ["sshd"], "client_alive_interval": 300}
+    (finding,) = virgin.module("policy_info", wanted=wanted)["findings"]
+    assert finding["compliant"] is False
+    assert finding["overridden_by"] == f"{DROP_INS}/00-a-vendor.conf:2 0"
+    # harden.yml puts the same values above the Include of this distribution's main file, and so wins.
     virgin.harden()
     assert virgin.sshd_effective()["clientaliveinterval"] == "300"
-    assert virgin.sshd_effective("dave")["clientaliveinterval"] == "300"
 
 
-def test_a_user_whom_somebody_elses_match_block_lets_off_is_named(virgin):
-    before = virgin.exec(f"cat {MAIN}").stdout
-    virgin.write(MAIN, before + "\nMatch User dave\n  ClientAliveInterval 0\n")
-    virgin.harden()
-    facts = virgin.module("policy_info", users=["dave"])
-    # The drop-in is read before the main file's Match block, so even here ours comes first.
-    assert facts["sshd"]["effective_by_user"]["dave"]["clientaliveinterval"] == "300"
+def test_a_match_block_of_somebody_elses_that_lets_a_user_off_is_named_and_fails_the_run(virgin):
+    rest = virgin.exec(f"cat {MAIN}").stdout
+    virgin.write(MAIN, rest + "\nMatch User dave\n  ClientAliveInterval 0\n")
+    done = virgin.harden(check=False)
+    assert done.returncode != 0
+    line = 1 + int(virgin.exec(f"grep -n 'Match User dave' {MAIN}").stdout.partition(":")[0])
+    assert f"{MAIN}:{line}" in done.stdout, done.stdout
+    assert "Match User dave" in done.stdout
+    # Who is exempt on purpose may have such a block.
+    virgin.harden(session_policy_exempt_users=["dave"])
 
 
-def test_an_earlier_readonly_tmout_is_named_and_no_login_gets_noisy(virgin):
+def test_an_earlier_readonly_tmout_is_named_and_fails_where_it_wins(virgin):
     virgin.write("/etc/profile.d/00-aaa.sh", "readonly TMOUT=0\n")
     done = virgin.harden(check=False, session_policy_layers=SSH_AND_SHELL)
+    # bash reads its bashrc before profile.d and has our timeout; mksh has the foreign one.
     assert done.returncode != 0
     assert "/etc/profile.d/00-aaa.sh:1" in done.stdout, done.stdout
-    login = virgin.at_a_login("alice", "echo [$TMOUT]")
-    assert (login.stdout, login.stderr) == ("[0]\r\n", "")
+    assert virgin.at_a_login("alice", "echo [$TMOUT]").stdout.splitlines()[-1] == "[900]"
 
 
 def test_without_include_the_settings_go_into_the_main_file(virgin):
@@ -109,7 +111,7 @@ def test_a_host_without_sshd_gets_all_the_rest(boot):
         "dropbearkey -t ed25519 -f /root/hostkey; systemd-run --unit=dropbear dropbear -F -r /root/hostkey -p 22"
     )
     done = host.harden()
-    assert "no sshd" in done.stdout.lower() or "sshd is not installed" in done.stdout.lower(), done.stdout
+    assert "is no OpenSSH server on this host" in " ".join(done.stdout.replace('",', "").replace('"', "").split())
     assert host.tmout() == "900"
 
 

@@ -103,7 +103,7 @@ def test_idle_session_is_ended_where_logind_sees_its_terminal(idle, host):
             "bullseye": "systemd 247 cannot end idle sessions",
             "trixie": "logind knows no terminal of an ssh session here",
         }
-        assert re.search(rf"ok: \[{host.image}\][^}}]*{said[host.release]}", done.output)
+        assert re.search(rf"ok: \[{host.name}\][^}}]*{said[host.release]}", done.output)
 
 
 def test_sessions_that_were_there_live_on(idle, host):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterator, Mapping, Sequence
 
-from .observe.sshd_config import sshd_seconds
+from .observe.sshd_config import canonical, sshd_seconds
 
 UNRESPONSIVE = "unresponsive peer"
 CHANNEL = "idle channel"
@@ -116,6 +116,7 @@ def judge_sshd(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Find
     found = [_judge_keyword(wanted, sshd, exempt, *row) for row in asked]
     for user in exempt:
         found += _judge_exempt(wanted, sshd, user)
+    found += _lifted(wanted, sshd, asked)
     found += _traps(wanted, sshd)
     if sshd["current"] is not True and sshd["running"]:
         found.append(_not_current(sshd))
@@ -202,6 +203,27 @@ def _judge_exempt(wanted: Mapping[str, Any], sshd: Mapping[str, Any], user: str)
             why=f"{user} is exempt, but ChannelTimeout acts on everybody: a Match block cannot lift it",
             remedy="leave channel_idle_timeout unset while somebody is exempt",
             rules=rule_ids(wanted, "channel_idle_timeout"),
+        )  # fmt: skip
+
+
+def _lifted(
+    wanted: Mapping[str, Any], sshd: Mapping[str, Any], asked: Sequence[tuple[str, str, str]]
+) -> Iterator[Finding]:
+    """Match blocks of somebody else's that give those they match another value than the policy's."""
+    by_keyword = {keyword: (clock, setting) for clock, setting, keyword in asked if keyword != "channeltimeout"}
+    for match in sshd["matches"]:
+        if match["ours"] or match["keyword"] not in by_keyword:
+            continue
+        clock, setting = by_keyword[match["keyword"]]
+        in_force = read_value(match["keyword"], canonical(match["keyword"], match["value"].split()))
+        kind, _, names = match["criteria"].partition(" ")
+        exempt = wanted.get(f"exempt_{kind.lower()}s") or []
+        if _same(in_force, wanted[setting]) or set(names.strip('"').split(",")) <= set(exempt):
+            continue
+        yield Finding(
+            "sshd", clock, setting, wanted[setting], in_force, False, match["source"],
+            f"{match['source']} {match['value']}", f"it holds for 'Match {match['criteria']}' instead of the policy's",
+            "remove the line, or name those accounts as exempt", rule_ids(wanted, setting),
         )  # fmt: skip
 
 

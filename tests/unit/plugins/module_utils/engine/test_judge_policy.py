@@ -315,6 +315,28 @@ def test_max_logins_without_pam_limits():
     assert "no pam_limits" in found["why"]
 
 
+@pytest.mark.parametrize(
+    ("criteria", "keyword", "value", "exempt", "findings"),
+    [
+        ("User dave", "clientaliveinterval", "0", [], 1),
+        ("User dave", "clientaliveinterval", "5m", [], 0),
+        ("User dave", "maxsessions", "99", [], 1),
+        ("User dave", "clientaliveinterval", "0", ["dave"], 0),
+        ("User dave,git", "clientaliveinterval", "0", ["dave"], 1),
+        ("Address 10.0.0.0/8", "clientalivecountmax", "9", ["dave"], 1),
+    ],
+)
+def test_a_match_block_of_somebody_elses_is_named(criteria, keyword, value, exempt, findings):
+    match = {"criteria": criteria, "keyword": keyword, "value": value, "source": "/x:3", "ours": False}
+    found = [
+        f
+        for f in judge({**WANTED, "exempt_users": exempt}, sshd__matches=[match])
+        if f["overridden_by"] == f"/x:3 {value}" and f["compliant"] is False
+    ]
+    assert len(found) == findings
+    assert all(criteria in f["why"] for f in found)
+
+
 def test_rules_are_carried():
     wanted = {**WANTED, "rules": {"max_sessions": {"cis": "5.1.17", "stig": ["A", "B"]}}}
     findings = judge(wanted)
