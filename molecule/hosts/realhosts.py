@@ -219,7 +219,7 @@ class Person:
         self._tmux("new-session", "-d", "-x", "120", "-y", "40", f"{shlex.join(words)}; date +%s.%N > {self._end}")
         self._tmux("set-option", "-g", "remain-on-exit", "on")
         self._shell = int(self._tmux("display-message", "-p", "#{pane_pid}"))
-        self.started = time.time()
+        self.opened = self.started = time.time()
 
     def _tmux(self, *argv: str) -> str:
         done = run(["tmux", "-S", self._socket, "-f", "/dev/null", *argv])
@@ -254,6 +254,11 @@ class Person:
         """Seconds from the prompt to the end of the client; None while it runs (a frozen one does)."""
         text = self._end.read_text() if self._end.exists() else ""
         return float(text) - self.started if text.endswith("\n") else None
+
+    @property
+    def lived(self) -> float | None:
+        """Seconds from the start of the client to its end; None while it runs."""
+        return None if self.connected else self.ended_after + self.started - self.opened
 
     @property
     def connected(self) -> bool:

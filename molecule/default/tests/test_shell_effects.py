@@ -220,8 +220,9 @@ def test_idle_login_is_ended(idle, host, user):
     earliest, latest = ENDS[user]
     seconds = idle[host.image, user].ended_after
     assert seconds is not None, idle[host.image, user].screen()
-    # The prompt was seen up to a poll after it stood there.
-    assert earliest - 1.5 <= seconds <= latest
+    # The prompt is seen later than it stands there, on a busy machine by seconds.
+    assert earliest <= idle[host.image, user].lived
+    assert seconds <= latest
     print(f"{host.release} {LOGIN_SHELLS[user]}: {seconds:.1f} s")
 
 

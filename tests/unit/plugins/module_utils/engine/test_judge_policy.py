@@ -239,9 +239,10 @@ def test_ksh_shows_zero_where_nobody_set_it():
 
 
 def test_autologout_counts_whole_minutes():
-    tcsh = {"tmout": 960, "autologout_minutes": 16, "readonly": None, "exported": None, "error": None}
-    findings = judge({**WANTED, "idle_timeout": 901}, shell__login={"tcsh": tcsh})
-    assert only(findings, "idle_timeout", shell="tcsh")["compliant"] is True
+    tcsh = {"tmout": 900, "autologout_minutes": 15, "readonly": None, "exported": None, "error": None}
+    for wanted, compliant in ((900, True), (901, True), (959, True), (960, False), (899, False)):
+        findings = judge({**WANTED, "idle_timeout": wanted}, shell__login={"tcsh": tcsh})
+        assert only(findings, "idle_timeout", shell="tcsh")["compliant"] is compliant
 
 
 def test_shell_without_a_clock_counts_only_where_somebody_uses_it():
