@@ -20,7 +20,7 @@ class ByHost(LoadScopeScheduling):
     """Under pytest-xdist, what shares a host runs in one worker, one after another."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file, _, test = nodeid.partition("::")
+        file, _colons, test = nodeid.partition("::")
         release = re.search(r"\bdeb\d\d\b", test)
         return file + (release.group() if release else "")
 

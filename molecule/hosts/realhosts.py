@@ -31,7 +31,9 @@ Done = subprocess.CompletedProcess
 def run(argv: t.Sequence[object], **kw: t.Any) -> Done:
     """Never with this terminal's stdin, which ssh would eat."""
     source = {} if "input" in kw else {"stdin": subprocess.DEVNULL}
-    return subprocess.run([str(word) for word in argv], capture_output=True, **{"text": True, **source, **kw})
+    return subprocess.run(
+        [str(word) for word in argv], **{"check": False, "text": True, **source, **kw}, capture_output=True
+    )
 
 
 def until(condition: t.Callable[[], t.Any], limit: float, every: float = 0.2) -> t.Any:
@@ -119,7 +121,7 @@ class Machine:
 
         def finish() -> dict:
             with folder:
-                said, _ = process.communicate()
+                said = process.communicate()[0]
                 assert result.exists(), said
                 return json.loads(result.read_text())
 
@@ -141,7 +143,7 @@ class Machine:
     def sshd_effective(self, user: str | None = None) -> dict[str, str]:
         at = f" -C user={user},host=localhost,addr=127.0.0.1" if user else ""
         pairs = [line.partition(" ") for line in self.exec("/usr/sbin/sshd -T" + at).stdout.splitlines()]
-        return {keyword: value for keyword, _, value in pairs}
+        return {keyword: value for keyword, _blank, value in pairs}
 
     def at_a_login(self, user: str, command: str) -> Done:
         """`command` in an interactive login bash of the user's, by way of a real login with a terminal."""

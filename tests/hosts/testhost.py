@@ -51,9 +51,7 @@ KSH = {"bullseye": "ksh", "bookworm": "ksh93u+m", "trixie": "ksh93u+m"}
 
 
 def sh(argv, **kw):
-    kw.setdefault("check", True)
-    kw.setdefault("text", True)
-    return subprocess.run([str(a) for a in argv], **kw)
+    return subprocess.run([str(a) for a in argv], **{"check": True, "text": True, **kw})
 
 
 def die(sentence):
@@ -120,7 +118,7 @@ def _find_namespace():
 
 def recipe(name):
     """Suite and package list of an image name: SUITE or SUITE-sysvinit."""
-    suite, _, init = name.partition("-")
+    suite, _dash, init = name.partition("-")
     if suite not in KSH or init not in ("", "sysvinit"):
         die(f"no image {name!r}: use bullseye, bookworm or trixie, or one of them with -sysvinit")
     return suite, sorted([*BASE.split(), KSH[suite], *(SYSVINIT if init else SYSTEMD).split()])
@@ -248,7 +246,7 @@ done
 
 
 def up(spec):
-    name, _, kind = spec.partition("=")
+    name, _sign, kind = spec.partition("=")
     kind = kind or name
     ref = image(kind)
     container = f"{PREFIX}-{name}"

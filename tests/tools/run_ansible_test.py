@@ -72,7 +72,9 @@ def offer_pip() -> None:
 
 
 def main() -> None:
-    command, *rest = sys.argv[1:] or sys.exit(__doc__)
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    command, *rest = sys.argv[1:]
     stage()
     offer_pip()
     bin_dir = pathlib.Path(sys.executable).parent

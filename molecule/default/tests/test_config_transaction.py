@@ -85,8 +85,13 @@ def test_nobody_reads_what_is_not_valid(machine, tree):
     machine.write("/run/watch", f"while test -e /run/watch; do test -e {DROP_IN} && echo seen >> /run/seen; done")
     machine.ssh("rm -f /run/seen /run/inside; setsid sh /run/watch >/dev/null 2>&1 &")
     slow = [["sh", "-c", f"test -e {DROP_IN} && touch /run/inside && sleep 3"], *CHECKED]
-    wait = machine.start("config_transaction", name="sshd", validate=slow, apply=RELOAD,
-                      files=[{"path": DROP_IN, "content": "Nonsense 1\n"}])  # fmt: skip
+    wait = machine.start(
+        "config_transaction",
+        name="sshd",
+        validate=slow,
+        apply=RELOAD,
+        files=[{"path": DROP_IN, "content": "Nonsense 1\n"}],
+    )
     machine.ssh("timeout 20 sh -c 'until test -e /run/inside; do sleep 0.05; done'; systemctl reload ssh")
     done = wait()
     machine.ssh("rm /run/watch /run/inside; systemctl is-active -q ssh; ! test -e /run/seen")
@@ -396,8 +401,9 @@ print(*counts)
 def test_second_waits_for_the_first(machine, tree):
     before = tree()
     machine.ssh("rm -f /run/blocked")
-    wait = machine.start("config_transaction", name="sshd", files=[GOOD],
-                      apply=[["sh", "-c", "touch /run/blocked; sleep 3"], *RELOAD])  # fmt: skip
+    wait = machine.start(
+        "config_transaction", name="sshd", files=[GOOD], apply=[["sh", "-c", "touch /run/blocked; sleep 3"], *RELOAD]
+    )
     machine.ssh("timeout 20 sh -c 'until test -e /run/blocked; do sleep 0.05; done'")
     second = sshd(machine, [GOOD])
     first = wait()

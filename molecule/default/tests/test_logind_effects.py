@@ -87,7 +87,7 @@ def idle(apply, hosts, login):
 def test_both_thresholds_are_in_force(idle, host):
     stop = None if host.release == "bullseye" else SECONDS * 1000000
     assert logind(host, "StopIdleSessionUSec") == stop
-    assert logind(host, "IdleActionUSec") == stop or 1800 * 1000000
+    assert logind(host, "IdleActionUSec") == (stop or 1800 * 1000000)
 
 
 def test_idle_session_is_ended_where_logind_sees_its_terminal(idle, host):
@@ -167,7 +167,7 @@ def two_logins(apply, hosts):
 def test_number_of_logins(two_logins, host, login, user, allowed):
     if user == "dave":
         inside(host, "usermod -aG staff dave")
-    people = [login(host, user).at_prompt() for _ in range(allowed)]
+    people = [login(host, user).at_prompt() for _number in range(allowed)]
     assert [p.ended_after for p in people] == [None] * allowed
     if allowed == 2:
         login(host, user).reads("too many logins for")

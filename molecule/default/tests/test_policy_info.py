@@ -30,7 +30,7 @@ POLICY = {
 
 @pytest.fixture(autouse=True)
 def etc_restored(request):
-    name = next(n for n in ("machine", "sysvinit") if n in request.fixturenames)
+    name = "sysvinit" if "sysvinit" in request.fixturenames else "machine"
     yield from restored(request.getfixturevalue(name))
 
 

@@ -216,7 +216,7 @@ def _lifted(
             continue
         clock, setting = by_keyword[match["keyword"]]
         in_force = read_value(match["keyword"], canonical(match["keyword"], match["value"].split()))
-        kind, _, names = match["criteria"].partition(" ")
+        kind, _blank, names = match["criteria"].partition(" ")
         exempt = wanted.get(f"exempt_{kind.lower()}s") or []
         if _same(in_force, wanted[setting]) or set(names.strip('"').split(",")) <= set(exempt):
             continue

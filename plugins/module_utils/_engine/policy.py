@@ -120,7 +120,7 @@ def by_distribution(choice: object, host: Mapping[str, Any]) -> Any:
         return choice
     version = str(host.get("version_id") or "")
     names = [host.get("id"), *(host.get("id_like") or [])]
-    keys = [f"{name}-{v}" for name in names for v in (version, version.split(".")[0])]
+    keys = [f"{name}-{v}" for name in names for v in (version, version.split(".", maxsplit=1)[0])]
     keys += [*names, f"family-{host.get('family')}", "default"]
     return next((choice[key] for key in keys if key in choice), None)
 
