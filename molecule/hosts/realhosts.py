@@ -87,12 +87,12 @@ class Machine:
 
     # --- Ansible
 
-    def module(self, name: str, **args: t.Any) -> dict:
+    def module(self, name: str, /, **args: t.Any) -> dict:
         """What the module returned, whether it failed or not; see `start`."""
         return self.start(name, **args)()
 
     def start(
-        self, name: str, check: bool = False, diff: bool = False, variables: dict | None = None, **args: t.Any
+        self, name: str, /, *, check: bool = False, diff: bool = False, variables: dict | None = None, **args: t.Any
     ) -> t.Callable[[], dict]:
         """Begin to run the module; the function returned waits for its end and gives what it returned.
 

@@ -124,7 +124,7 @@ def test_virgin_host(machine):
 def test_sees_ssh_ttys_is_true(machine):
     """What is derived from how systemd was built, against what logind shows of a live session."""
     client = subprocess.Popen(
-        [*ssh_argv(machine, "alice"), "-tt", "sleep 30"],
+        [*machine.ssh_argv("alice"), "-tt", "sleep 30"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     each = "loginctl list-sessions --no-legend | awk '$3 == \"alice\" {print $1}'"
@@ -137,14 +137,6 @@ def test_sees_ssh_ttys_is_true(machine):
         client.wait()
     assert "Class=user" in shown
     assert ("TTY=pts/" in shown) is engine(machine)["logind"]["sees_ssh_ttys"]
-
-
-def ssh_argv(machine, user):
-    inventory = json.loads(machine.inventory.read_text())["all"]
-    options = shlex.split(inventory["vars"]["ansible_ssh_common_args"])
-    key = inventory["vars"]["ansible_ssh_private_key_file"]
-    port = str(inventory["hosts"][machine.name]["ansible_port"])
-    return ["ssh", "-p", port, "-i", key, *options, f"{user}@127.0.0.1"]
 
 
 def test_leaves_no_trace(machine):
@@ -162,7 +154,7 @@ def test_leaves_no_trace(machine):
 
 def test_without_root(machine):
     facts = machine.module("policy_info", variables={"ansible_user": "alice"}, users=["bob"], wanted=POLICY)
-    assert "failed" not in facts, facts
+    assert not facts["failed"], facts
     assert facts["sshd"]["config_ok"] is None
     assert facts["sshd"]["effective"] == {}
     assert facts["shell"]["login"]["bash"]["error"] is None
@@ -370,7 +362,7 @@ def test_tmout_is_what_a_real_login_has(machine, kind):
     inside(machine, f"sed -i 's|^\\(alice:.*\\):[^:]*$|\\1:{path}|' /etc/passwd")
     inside(machine, "touch /home/alice/.zshrc")  # no newcomer's questions
     typed = {"tcsh": 'echo "<<"$autologout">>"; exit\n'}.get(kind, 'echo "<<"$TMOUT">>"; exit\n')
-    argv = [*ssh_argv(machine, "alice"), "-tt"]
+    argv = [*machine.ssh_argv("alice"), "-tt"]
     said = subprocess.run(argv, input=typed, text=True, capture_output=True, timeout=30, check=False).stdout
     seen = facts["shell"]["login"][kind]
     expected = seen["autologout_minutes"] if kind == "tcsh" else seen["tmout"]
@@ -425,7 +417,7 @@ def test_profile_runs_without_privileges(machine):
 def test_logind_reload(machine):
     """The argv that is returned makes logind read its drop-in, and no session suffers."""
     client = subprocess.Popen(
-        [*ssh_argv(machine, "bob"), "-tt", "sleep 60"],
+        [*machine.ssh_argv("bob"), "-tt", "sleep 60"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     drop_in = "/etc/systemd/logind.conf.d/99-session-policy.conf"
