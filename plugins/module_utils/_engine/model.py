@@ -8,8 +8,9 @@ Seconds are integers or floats as said; a None is "could not be known", never a 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 TERMINAL, EXEC, SFTP, FORWARD, MOSH, CONSOLE, GRAPHICAL = (
     "terminal",
@@ -56,7 +57,7 @@ class Clock:
 @dataclass(frozen=True)
 class Leader:
     pid: int
-    start_time: Optional[int]  # ticks after boot (field 22 of /proc/PID/stat); None: the process is gone
+    start_time: int | None  # ticks after boot (field 22 of /proc/PID/stat); None: the process is gone
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Member:
 
     pid: int
     start_time: int
-    uid: Optional[int]
-    tty: Optional[str]
+    uid: int | None
+    tty: str | None
     command: str
     state: str
 
@@ -77,7 +78,7 @@ class Channel:
 
     kind: str
     pid: int
-    tty: Optional[str]
+    tty: str | None
     command: str
 
 
@@ -94,11 +95,11 @@ class Item:
     pid: int
     start_time: int
     known_by: str
-    executable: Optional[str] = None
-    tty: Optional[str] = None
-    files: Tuple[str, ...] = ()
-    swap: Tuple[str, ...] = ()
-    rate: Optional[int] = None  # bytes a second between two looks
+    executable: str | None = None
+    tty: str | None = None
+    files: tuple[str, ...] = ()
+    swap: tuple[str, ...] = ()
+    rate: int | None = None  # bytes a second between two looks
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Job:
     start_time: int
     command: str
     stopped: bool
-    tty: Optional[str]
+    tty: str | None
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Lock:
     pid: int
     kind: str  # FLOCK, POSIX, OFDLCK
     mode: str  # READ, WRITE
-    path: Optional[str]
+    path: str | None
 
 
 @dataclass(frozen=True)
@@ -125,24 +126,24 @@ class Multiplexer:
     program: str
     pid: int
     start_time: int
-    uid: Optional[int]
-    socket: Optional[str]
-    names: Tuple[str, ...] = ()
-    attached: Optional[int] = None
-    created_at: Optional[str] = None
-    activity_age: Optional[int] = None
+    uid: int | None
+    socket: str | None
+    names: tuple[str, ...] = ()
+    attached: int | None = None
+    created_at: str | None = None
+    activity_age: int | None = None
 
 
 @dataclass(frozen=True)
 class Work:
-    foreground: Tuple[str, ...] = ()
-    jobs: Tuple[Job, ...] = ()
-    editors: Tuple[Item, ...] = ()
-    transfers: Tuple[Item, ...] = ()
-    database_clients: Tuple[Item, ...] = ()
-    package_managers: Tuple[Item, ...] = ()
-    multiplexers: Tuple[Multiplexer, ...] = ()
-    locks: Tuple[Lock, ...] = ()
+    foreground: tuple[str, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    editors: tuple[Item, ...] = ()
+    transfers: tuple[Item, ...] = ()
+    database_clients: tuple[Item, ...] = ()
+    package_managers: tuple[Item, ...] = ()
+    multiplexers: tuple[Multiplexer, ...] = ()
+    locks: tuple[Lock, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Trouble:
 
     name: str
     why: str
-    pids: Tuple[int, ...] = ()
+    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,34 +160,34 @@ class Session:
     """One way a person is in; the fields are those that the modules return."""
 
     id: str
-    logind_id: Optional[str]
-    audit_id: Optional[int]
-    user: Optional[str]
-    uid: Optional[int]
-    kind: Optional[str]
-    session_class: Optional[str]
-    state: Optional[str]
-    seen_by: Tuple[str, ...]
-    service: Optional[str]
-    remote_host: Optional[str]
-    remote_port: Optional[int]
-    ttys: Tuple[str, ...]
-    channels: Tuple[Channel, ...]
-    login_at: Optional[str]
-    age: Optional[int]
-    idle: Optional[int]
+    logind_id: str | None
+    audit_id: int | None
+    user: str | None
+    uid: int | None
+    kind: str | None
+    session_class: str | None
+    state: str | None
+    seen_by: tuple[str, ...]
+    service: str | None
+    remote_host: str | None
+    remote_port: int | None
+    ttys: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    login_at: str | None
+    age: int | None
+    idle: int | None
     idle_signal: str
-    output_idle: Optional[int]
-    peer_unresponsive: Optional[bool]
+    output_idle: int | None
+    peer_unresponsive: bool | None
     work: Work
-    troubles: Tuple[Trouble, ...]
+    troubles: tuple[Trouble, ...]
     is_self: bool
     leader: Leader
-    processes: Tuple[Member, ...]
+    processes: tuple[Member, ...]
     stale: bool = False
-    stale_because: Tuple[str, ...] = ()
+    stale_because: tuple[str, ...] = ()
     protected: bool = False
-    protected_because: Tuple[str, ...] = ()
+    protected_because: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,37 +196,42 @@ class Leftover:
 
     kind: str
     why: str
-    pid: Optional[int] = None
-    start_time: Optional[int] = None
-    uid: Optional[int] = None
-    user: Optional[str] = None
-    command: Optional[str] = None
-    path: Optional[str] = None
-    age: Optional[int] = None
-    logind_id: Optional[str] = None
+    pid: int | None = None
+    start_time: int | None = None
+    uid: int | None = None
+    user: str | None = None
+    command: str | None = None
+    path: str | None = None
+    age: int | None = None
+    logind_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
     boot_id: str
-    sessions: Tuple[Session, ...]
-    leftovers: Tuple[Leftover, ...]
-    unauthenticated: Optional[int]
-    disagreements: Tuple[str, ...]
-    warnings: Tuple[str, ...]
-    self_known_by: Tuple[str, ...]
+    sessions: tuple[Session, ...]
+    leftovers: tuple[Leftover, ...]
+    unauthenticated: int | None
+    disagreements: tuple[str, ...]
+    warnings: tuple[str, ...]
+    self_known_by: tuple[str, ...]
 
 
 def plain(value: Any) -> Any:
     """`value` as lists, dicts and scalars; the field `session_class` is called `class` there."""
     if is_dataclass(value):
-        found: Dict[str, Any] = {}
+        found: dict[str, Any] = {}
         for field in fields(value):
             found["class" if field.name == "session_class" else field.name] = plain(getattr(value, field.name))
         return found
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def iso(seconds: float | None) -> str | None:
+    """A moment (seconds since the epoch) as ISO 8601 in UTC."""
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def visible(text: str) -> str:

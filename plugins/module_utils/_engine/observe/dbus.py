@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 import time
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 SYSTEM_BUS = "/run/dbus/system_bus_socket"
 # The bus daemon refuses a connection's calls beyond 128 pending replies.
@@ -31,7 +31,7 @@ class Call(NamedTuple):
     path: str
     interface: str
     member: str
-    arguments: Tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 def _string(out: bytearray, text: str) -> None:
@@ -76,7 +76,7 @@ def _element(signature: str, at: int) -> int:
     return at + 1
 
 
-def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> Tuple[Any, int]:
+def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> tuple[Any, int]:
     """The value of the one type at signature[start], and the offset behind it."""
     if depth > 32:
         raise ValueError("nested too deeply")
@@ -118,9 +118,9 @@ def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> 
     raise ValueError(f"unknown type {kind!r}")
 
 
-def _dict(data: bytes, at: int, end: int) -> Dict[str, Any]:
+def _dict(data: bytes, at: int, end: int) -> dict[str, Any]:
     """The a{sv} between two offsets: what `_value` would say, without a call for each of its plain values."""
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     integer, long = struct.Struct("<I").unpack_from, struct.Struct("<Q").unpack_from
     while at < end:
         at += -at % 8
@@ -159,7 +159,7 @@ class Reply(NamedTuple):
     data: bytes
     body_at: int
 
-    def body(self) -> Tuple[Any, ...]:
+    def body(self) -> tuple[Any, ...]:
         """The values of the message.
 
         Raises:
@@ -179,7 +179,7 @@ class Reply(NamedTuple):
         return tuple(values)
 
 
-def decode(data: bytes, at: int = 0) -> Tuple[Reply, int]:
+def decode(data: bytes, at: int = 0) -> tuple[Reply, int]:
     """The message that starts at `at` and the offset behind it; that is `at` where it is not complete yet.
 
     Raises:
@@ -196,7 +196,7 @@ def decode(data: bytes, at: int = 0) -> Tuple[Reply, int]:
     if len(data) - at < total:
         return nothing, at
     message = data[at : at + total]
-    fields: Dict[int, Any] = {}
+    fields: dict[int, Any] = {}
     place, end = 16, 16 + fields_size
     try:
         while place < end:
@@ -222,9 +222,9 @@ class Bus:
 
     def __init__(self, path: str, deadline: float) -> None:
         self._deadline = deadline
-        self._waiting: List[Tuple[int, Call]] = []
-        self._pending: Dict[int, None] = {}
-        self._replies: Dict[int, Reply] = {}
+        self._waiting: list[tuple[int, Call]] = []
+        self._pending: dict[int, None] = {}
+        self._replies: dict[int, Reply] = {}
         self._received = b""
         self._serial = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -279,7 +279,7 @@ class Bus:
         self._received = data[at:]
         self._send()
 
-    def collect(self, serials: List[int]) -> List[Reply]:
+    def collect(self, serials: list[int]) -> list[Reply]:
         """The answers to `serials`, in that order, waiting for those that are still under way."""
         self._send()
         while not all(serial in self._replies for serial in serials):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from ..model import Process
 
@@ -28,11 +28,11 @@ class Executable(NamedTuple):
 
 
 class Cgroup(NamedTuple):
-    session: Optional[str]  # logind's session id
+    session: str | None  # logind's session id
     manager: bool  # inside a user's service manager
 
 
-def parse_stat(data: bytes) -> Optional[Process]:
+def parse_stat(data: bytes) -> Process | None:
     """The fields of one /proc/PID/stat; None where it is not one. comm may hold anything, ``)`` and newlines too."""
     close = data.rfind(b") ")
     begin = data.find(b" (")
@@ -68,7 +68,7 @@ class Proc:
     def close(self) -> None:
         os.close(self._dir)
 
-    def read(self, path: str, limit: int = 65536) -> Optional[bytes]:
+    def read(self, path: str, limit: int = 65536) -> bytes | None:
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._dir)
         except PermissionError:
@@ -90,7 +90,7 @@ class Proc:
         finally:
             os.close(handle)
 
-    def link(self, path: str) -> Optional[str]:
+    def link(self, path: str) -> str | None:
         try:
             return os.readlink(path, dir_fd=self._dir)
         except PermissionError:
@@ -99,7 +99,7 @@ class Proc:
             pass
         return None
 
-    def processes(self) -> Dict[int, Process]:
+    def processes(self) -> dict[int, Process]:
         """Every process that is there, by pid."""
         found = {}
         read, open_, close, parse, root = os.read, os.open, os.close, parse_stat, self._dir
@@ -119,18 +119,18 @@ class Proc:
                     found[process.pid] = process
         return found
 
-    def process(self, pid: int) -> Optional[Process]:
+    def process(self, pid: int) -> Process | None:
         data = self.read(f"{pid}/stat", 1024)
         return parse_stat(data) if data else None
 
-    def uid(self, pid: int) -> Optional[int]:
+    def uid(self, pid: int) -> int | None:
         """The effective uid: the owner of the folder, whatever the process's dumpable flag says of its files."""
         try:
             return os.stat(str(pid), dir_fd=self._dir).st_uid
         except OSError:
             return None
 
-    def arguments(self, pid: int) -> Tuple[str, ...]:
+    def arguments(self, pid: int) -> tuple[str, ...]:
         """argv; a process that wrote its title over it (sshd) gives the title as the first."""
         data = self.read(f"{pid}/cmdline", 16384)
         if not data:
@@ -146,12 +146,12 @@ class Proc:
         session = _SESSION_SCOPE.search(data)
         return Cgroup(session.group(1).decode() if session else None, _USER_MANAGER.search(data) is not None)
 
-    def number(self, path: str) -> Optional[int]:
+    def number(self, path: str) -> int | None:
         """The number in a one-number file; None where it is unset (-1), too."""
         data = (self.read(path, 64) or b"").strip()
         return int(data) if data.isdigit() and int(data) != UNSET else None
 
-    def pid_namespace(self, pid: int) -> Optional[str]:
+    def pid_namespace(self, pid: int) -> str | None:
         """What names the process's PID namespace, or None where neither ns/pid nor NSpid can be read."""
         try:
             return os.readlink(f"{pid}/ns/pid", dir_fd=self._dir)
@@ -165,7 +165,7 @@ class Proc:
             return None
         return self.link("self/ns/pid") if len(numbers.group(1).split()) == 1 else "other"
 
-    def executable(self, pid: int) -> Optional[Executable]:
+    def executable(self, pid: int) -> Executable | None:
         path = f"{pid}/exe"
         try:
             found = os.stat(path, dir_fd=self._dir)
@@ -176,7 +176,7 @@ class Proc:
             pass
         return None
 
-    def descriptors(self, pid: int, limit: int = 4096) -> List[Tuple[int, str]]:
+    def descriptors(self, pid: int, limit: int = 4096) -> list[tuple[int, str]]:
         """Open files as (number, target), by number."""
         try:
             handle = os.open(f"{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._dir)
@@ -198,18 +198,18 @@ class Proc:
             os.close(handle)
         return found
 
-    def io(self, pid: int) -> Optional[int]:
+    def io(self, pid: int) -> int | None:
         """Bytes read and written by system calls so far (rchar + wchar)."""
         numbers = re.findall(rb"^[rw]char: ([0-9]+)$", self.read(f"{pid}/io", 512) or b"", re.M)
         return sum(map(int, numbers)) if len(numbers) == 2 else None
 
-    def environment(self, pid: int) -> Dict[str, str]:
+    def environment(self, pid: int) -> dict[str, str]:
         """What the process was started with; its owner chose it."""
         data = (self.read(f"{pid}/environ", 262144) or b"").decode("utf-8", "surrogateescape")
         return dict(entry.split("=", 1) for entry in data.split("\0") if "=" in entry)
 
 
-def terminal(number: int) -> Optional[str]:
+def terminal(number: int) -> str | None:
     """The name under /dev of a controlling terminal's device number (Documentation/admin-guide/devices.txt)."""
     if number <= 0:
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Dict, NamedTuple, Optional, Set
+from typing import NamedTuple
 
 _SOCK_DIAG_BY_FAMILY, _DONE, _ERROR = 20, 3, 2
 _NETLINK_SOCK_DIAG = 4
@@ -30,12 +30,12 @@ class Connection(NamedTuple):
     host: str
     port: int
     unsent: int  # bytes that the peer has not acknowledged yet, sent or not
-    sent_ago: Optional[int]
-    received_ago: Optional[int]
-    acked: Optional[int]
-    received: Optional[int]
+    sent_ago: int | None
+    received_ago: int | None
+    acked: int | None
+    received: int | None
 
-    def quiet(self) -> Optional[int]:
+    def quiet(self) -> int | None:
         """Whole seconds without a byte of data either way."""
         if self.sent_ago is None or self.received_ago is None:
             return None
@@ -50,7 +50,7 @@ def _address(family: int, raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, raw)
 
 
-def parse_diag(data: bytes, found: Dict[int, Connection]) -> bool:
+def parse_diag(data: bytes, found: dict[int, Connection]) -> bool:
     """Add the sockets in one read of the netlink socket to `found`; True where the kernel says that it is done.
 
     Raises:
@@ -72,7 +72,7 @@ def parse_diag(data: bytes, found: Dict[int, Connection]) -> bool:
     return False
 
 
-def _one(message: bytes, found: Dict[int, Connection]) -> None:
+def _one(message: bytes, found: dict[int, Connection]) -> None:
     # struct inet_diag_msg: 4 bytes, inet_diag_sockid (48), expires, rqueue, wqueue, uid, inode; then attributes.
     family = message[0]
     local, remote = struct.unpack_from("!HH", message, 4)
@@ -96,9 +96,9 @@ def _one(message: bytes, found: Dict[int, Connection]) -> None:
     )
 
 
-def connections(timeout: float = 2.0) -> Optional[Dict[int, Connection]]:
+def connections(timeout: float = 2.0) -> dict[int, Connection] | None:
     """Connected TCP sockets of this network namespace by inode; None where the kernel can't be asked."""
-    found: Dict[int, Connection] = {}
+    found: dict[int, Connection] = {}
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as link:
             link.settimeout(timeout)
@@ -114,7 +114,7 @@ def connections(timeout: float = 2.0) -> Optional[Dict[int, Connection]]:
     return found
 
 
-def peer_unresponsive(before: Optional[Connection], after: Optional[Connection]) -> Optional[bool]:
+def peer_unresponsive(before: Connection | None, after: Connection | None) -> bool | None:
     """Whether the peer has stopped taking what is sent to it, by two looks some seconds apart.
 
     One look can only clear it: nothing is waiting to be acknowledged.
@@ -128,6 +128,6 @@ def peer_unresponsive(before: Optional[Connection], after: Optional[Connection])
     return before.unsent > 0 and before.acked == after.acked
 
 
-def sockets_of(targets: Set[str]) -> Set[int]:
+def sockets_of(targets: set[str]) -> set[int]:
     """The inodes among descriptors' targets that are sockets."""
     return {int(target[8:-1]) for target in targets if target.startswith("socket:[")}

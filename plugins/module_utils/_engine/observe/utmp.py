@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 _USER_PROCESS = 7
 # struct utmp of glibc on 64-bit Linux, with the 32-bit times that it kept.
@@ -25,7 +25,7 @@ def _text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
-def parse_utmp(data: bytes) -> List[Record]:
+def parse_utmp(data: bytes) -> list[Record]:
     """The users' records; a last one that is cut off is left out."""
     found = []
     for kind, pid, line, _id, user, host, _end, _exit, _session, at, _usec, _address in _RECORD.iter_unpack(
@@ -36,7 +36,7 @@ def parse_utmp(data: bytes) -> List[Record]:
     return found
 
 
-def read_utmp(path: str) -> Optional[List[Record]]:
+def read_utmp(path: str) -> list[Record] | None:
     """The records, or None where the host keeps none."""
     try:
         with open(path, "rb") as handle:

@@ -1,0 +1,125 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tmux and screen servers: which there are, and whether somebody is attached.
+
+tmux is asked over the very socket its server listens on, as its owner. A screen says it by the mode of its socket
+(screen(1), "-ls": 0700 is attached, 0600 detached), so it is not asked at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import replace
+from typing import Iterable, NamedTuple
+
+from ..model import Clock, Multiplexer, Process, iso, visible
+from .as_user import Ask, Question
+from .procfs import Proc
+
+_FORMAT = "#{session_attached} #{session_created} #{session_activity} #{session_name}"
+
+
+class Server(NamedTuple):
+    program: str
+    process: Process
+    uid: int
+    gid: int
+
+
+def is_server(process: Process) -> str | None:
+    """``tmux`` or ``screen`` by the name that the server gives itself: as the client it runs the same file."""
+    if process.comm == "tmux: server":
+        return "tmux"
+    # screen's server is a session of its own; its client is the foreground of a terminal.
+    if process.comm == "screen" and process.tty == 0 and process.sid == process.pid:
+        return "screen"
+    return None
+
+
+def parse_unix(data: bytes) -> dict[int, str]:
+    """Path by inode of the listening sockets in /proc/net/unix."""
+    found = {}
+    for line in data.split(b"\n")[1:]:
+        words = line.split(b" ", 7)
+        if len(words) == 8 and words[3] == b"00010000":  # __SO_ACCEPTCON
+            inode, _blank, path = words[7].lstrip().partition(b" ")
+            if inode.isdigit() and path.startswith(b"/"):
+                found[int(inode)] = path.decode("utf-8", "surrogateescape")
+    return found
+
+
+def multiplexers(
+    proc: Proc, servers: Iterable[Server], ask: Ask, clock: Clock, screen_folder: str, timeout: float = 2.0
+) -> tuple[dict[int, Multiplexer], list[str]]:
+    """What each server says of itself, by pid, and a sentence for each that does not answer."""
+    found: dict[int, Multiplexer] = {}
+    warnings: list[str] = []
+    tmuxes: list[tuple[Server, str]] = []
+    listening: dict[int, str] | None = None
+    for server in servers:
+        pid, start = server.process.pid, server.process.start
+        if server.program == "screen":
+            found[pid] = _screen(server, screen_folder)
+            continue
+        if listening is None:
+            listening = parse_unix(proc.read("net/unix", 1 << 24) or b"")
+        inodes = [int(target[8:-1]) for _number, target in proc.descriptors(pid) if target.startswith("socket:[")]
+        path = next((listening[inode] for inode in inodes if inode in listening), None)
+        found[pid] = Multiplexer("tmux", pid, start, server.uid, visible(path) if path else None)
+        if path:
+            tmuxes.append((server, path))
+    questions = [
+        Question(server.uid, server.gid, ("tmux", "-S", path, "list-sessions", "-F", _FORMAT))
+        for server, path in tmuxes
+    ]
+    for (server, path), answer in zip(tmuxes, ask(questions, timeout) if questions else []):
+        pid = server.process.pid
+        said = parse_tmux(answer or "", clock)
+        if said is None:
+            warnings.append(
+                f"the tmux server {pid} (socket {visible(path)}) does not answer: attached or not is unknown"
+            )
+        else:
+            names, attached, created, activity = said
+            found[pid] = replace(
+                found[pid], names=names, attached=attached, created_at=iso(created), activity_age=activity
+            )
+    return found, warnings
+
+
+def parse_tmux(answer: str, clock: Clock) -> tuple[tuple[str, ...], int, float, int] | None:
+    """Names, clients attached, when the first was created, and seconds since the last activity; None for no answer."""
+    rows = re.findall(r"^(\d{1,9}) (\d{1,12}) (\d{1,12}) (.*)$", answer, re.M)
+    if not rows:
+        return None
+    newest = max(int(row[2]) for row in rows)
+    names = tuple(visible(row[3])[:64] for row in rows[:32])
+    return names, sum(int(row[0]) for row in rows), min(int(row[1]) for row in rows), max(0, int(clock.now) - newest)
+
+
+def _screen(server: Server, folder: str) -> Multiplexer:
+    """By lstat alone, in a folder that only root can put users' folders into."""
+    process = server.process
+    nothing = Multiplexer("screen", process.pid, process.start, server.uid, None)
+    try:
+        owned = [entry.path for entry in os.scandir(folder) if entry.stat(follow_symlinks=False).st_uid == server.uid]
+        for path in owned:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                for name in os.listdir(handle):
+                    if name.startswith(f"{process.pid}."):
+                        found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                        return replace(
+                            nothing,
+                            socket=visible(os.path.join(path, name)),
+                            names=(visible(name.partition(".")[2]),),
+                            attached=int(bool(found.st_mode & 0o100)) if stat.S_ISSOCK(found.st_mode) else None,
+                        )
+            finally:
+                os.close(handle)
+    except OSError:
+        pass
+    return nothing
