@@ -259,7 +259,7 @@ groups:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import judge_policy
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import observe_policy
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.policy import observe_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.wanted import parse_wanted
 

@@ -78,7 +78,7 @@ def engine(machine, *users):
         machine.exec("mkdir /tmp/engine && tar -C /tmp/engine -x", input=tar, text=False)
     script = (
         "import json, sys; sys.path.insert(0, '/tmp/engine'); sys.dont_write_bytecode = True\n"
-        "from _engine.observe import observe_policy; from _engine.observe.tree import Tree\n"
+        "from _engine.observe.policy import observe_policy; from _engine.observe.tree import Tree\n"
         f"print(json.dumps(observe_policy(Tree(), {list(users)!r})))"
     )
     return json.loads(machine.exec("python3 -", input=script).stdout)

@@ -1,0 +1,302 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A D-Bus client, small enough to ask logind about hundreds of sessions while /proc is being read.
+
+One `busctl` a question costs more than the whole of /proc. Here the questions are sent ahead (`ask`, `pump`), the
+other side works meanwhile, and the answers are collected at the end (`collect`), all under one deadline.
+The wire format is that of the D-Bus Specification, "Message Protocol".
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from typing import Any, NamedTuple
+
+SYSTEM_BUS = "/run/dbus/system_bus_socket"
+# The bus daemon refuses a connection's calls beyond 128 pending replies.
+WINDOW = 100
+_LARGEST = 1 << 20
+_FIXED = {"y": "B", "n": "h", "q": "H", "i": "i", "u": "I", "x": "q", "t": "Q", "d": "d", "b": "I", "h": "I"}
+_ALIGN = {"y": 1, "g": 1, "v": 1, "n": 2, "q": 2, "x": 8, "t": 8, "d": 8, "(": 8, "{": 8}
+
+
+class Call(NamedTuple):
+    """A method call whose arguments are all strings."""
+
+    destination: str
+    path: str
+    interface: str
+    member: str
+    arguments: tuple[str, ...] = ()
+
+
+def _string(out: bytearray, text: str) -> None:
+    raw = text.encode()
+    out += bytes(-len(out) % 4) + struct.pack("<I", len(raw)) + raw + b"\0"
+
+
+def _signature(out: bytearray, text: str) -> None:
+    out += bytes((len(text),)) + text.encode() + b"\0"
+
+
+def encode(call: Call, serial: int) -> bytes:
+    """The call as one little-endian message."""
+    body = bytearray()
+    for argument in call.arguments:
+        _string(body, argument)
+    fields = bytearray()
+    texts = ((1, "o", call.path), (2, "s", call.interface), (3, "s", call.member), (6, "s", call.destination))
+    for code, kind, text in texts:
+        fields += bytes(-len(fields) % 8) + bytes((code,))
+        _signature(fields, kind)
+        _string(fields, text)
+    if body:
+        fields += bytes(-len(fields) % 8) + b"\x08"
+        _signature(fields, "g")
+        _signature(fields, "s" * len(call.arguments))
+    head = struct.pack("<cBBBIII", b"l", 1, 0, 1, len(body), serial, len(fields))
+    return bytes(head + fields + bytes(-len(fields) % 8) + body)
+
+
+def _element(signature: str, at: int) -> int:
+    """Where the single complete type that starts at `at` ends."""
+    while signature[at] == "a":
+        at += 1
+    if signature[at] in "({":
+        depth = 0
+        while True:
+            depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(signature[at], 0)
+            at += 1
+            if not depth:
+                return at
+    return at + 1
+
+
+def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> tuple[Any, int]:
+    """The value of the one type at signature[start], and the offset behind it."""
+    if depth > 32:
+        raise ValueError("nested too deeply")
+    kind = signature[start]
+    at += -at % _ALIGN.get(kind, 4)
+    if kind in "so":
+        end = at + 4 + struct.unpack_from("<I", data, at)[0]
+        if end >= len(data):
+            raise ValueError("a string runs past the message")
+        return data[at + 4 : end].decode("utf-8", "replace"), end + 1
+    if kind in _FIXED:
+        code = "<" + _FIXED[kind]
+        return struct.unpack_from(code, data, at)[0], at + struct.calcsize(code)
+    if kind in "gv":
+        end = at + 1 + data[at]
+        inner = data[at + 1 : end].decode("ascii")
+        return (inner, end + 1) if kind == "g" else _value(data, end + 1, inner, 0, depth + 1)
+    if kind == "a":
+        size = struct.unpack_from("<I", data, at)[0]
+        at += 4
+        at += -at % _ALIGN.get(signature[start + 1], 4)
+        end = at + size
+        if end > len(data):
+            raise ValueError("an array runs past the message")
+        items = []
+        while at < end:
+            item, at = _value(data, at, signature, start + 1, depth + 1)
+            items.append(item)
+        return (dict(items) if signature[start + 1] == "{" else items), at
+    if kind in "({":
+        stop = _element(signature, start) - 1
+        start += 1
+        fields = []
+        while start < stop:
+            field, at = _value(data, at, signature, start, depth + 1)
+            fields.append(field)
+            start = _element(signature, start)
+        return tuple(fields), at
+    raise ValueError(f"unknown type {kind!r}")
+
+
+def _dict(data: bytes, at: int, end: int) -> dict[str, Any]:
+    """The a{sv} between two offsets: what `_value` would say, without a call for each of its plain values."""
+    found: dict[str, Any] = {}
+    integer, long = struct.Struct("<I").unpack_from, struct.Struct("<Q").unpack_from
+    while at < end:
+        at += -at % 8
+        stop = at + 4 + integer(data, at)[0]
+        key = data[at + 4 : stop].decode("utf-8", "replace")
+        at = stop + 1
+        size = data[at]
+        if size != 1:
+            found[key], at = _value(data, at, "v", 0)
+            continue
+        kind, at = data[at + 1], at + 3
+        if kind in b"so":
+            at += -at % 4
+            stop = at + 4 + integer(data, at)[0]
+            found[key] = data[at + 4 : stop].decode("utf-8", "replace")
+            at = stop + 1
+        elif kind in b"ub":
+            at += -at % 4
+            found[key] = integer(data, at)[0]
+            at += 4
+        elif kind == 116:  # t
+            at += -at % 8
+            found[key] = long(data, at)[0]
+            at += 8
+        else:
+            found[key], at = _value(data, at, chr(kind), 0)
+    if at > len(data):
+        raise ValueError("a value runs past the message")
+    return found
+
+
+class Reply(NamedTuple):
+    serial: int
+    error: str  # "" for a method return
+    signature: str
+    data: bytes
+    body_at: int
+
+    def body(self) -> tuple[Any, ...]:
+        """The values of the message.
+
+        Raises:
+            ValueError: they are not what the signature says.
+        """
+        try:
+            if self.signature == "a{sv}":
+                at = self.body_at + 4
+                return (_dict(self.data, at, at + struct.unpack_from("<I", self.data, at - 4)[0]),)
+            values, at, start = [], self.body_at, 0
+            while start < len(self.signature):
+                value, at = _value(self.data, at, self.signature, start)
+                values.append(value)
+                start = _element(self.signature, start)
+        except (struct.error, IndexError, UnicodeDecodeError, TypeError) as exc:
+            raise ValueError(f"not a D-Bus message: {exc}") from exc
+        return tuple(values)
+
+
+def decode(data: bytes, at: int = 0) -> tuple[Reply, int]:
+    """The message that starts at `at` and the offset behind it; that is `at` where it is not complete yet.
+
+    Raises:
+        ValueError: this is not D-Bus.
+    """
+    nothing = Reply(0, "", "", b"", 0)
+    if len(data) - at < 16:
+        return nothing, at
+    size, _serial, fields_size = struct.unpack_from("<III", data, at + 4)
+    body_at = 16 + fields_size + -fields_size % 8
+    total = body_at + size
+    if data[at] != 108 or total > _LARGEST:  # "l"
+        raise ValueError("not a little-endian message of a sane size")
+    if len(data) - at < total:
+        return nothing, at
+    message = data[at : at + total]
+    fields: dict[int, Any] = {}
+    place, end = 16, 16 + fields_size
+    try:
+        while place < end:
+            place += -place % 8
+            code = message[place]
+            fields[code], place = _value(message, place + 1, "v", 0)
+    except (struct.error, IndexError, UnicodeDecodeError) as exc:
+        raise ValueError(f"not a D-Bus message: {exc}") from exc
+    error = str(fields.get(4, "?")) if message[1] == 3 else ""
+    serial = fields.get(5, 0) if message[1] in (2, 3) else 0
+    if not isinstance(serial, int):
+        raise ValueError("a reply to no number")
+    return Reply(serial, error, str(fields.get(8, "")), message, body_at), at + total
+
+
+class Bus:
+    """One connection to a message bus; every wait on it ends at `deadline` (monotonic seconds).
+
+    Raises:
+        OSError: nobody answers at `path`, or not in time.
+        ValueError: who answers does not speak D-Bus.
+    """
+
+    def __init__(self, path: str, deadline: float) -> None:
+        self._deadline = deadline
+        self._waiting: list[tuple[int, Call]] = []
+        self._pending: dict[int, None] = {}
+        self._replies: dict[int, Reply] = {}
+        self._received = b""
+        self._serial = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._limit()
+            self._socket.connect(path)
+            uid = str(os.geteuid()).encode().hex()
+            self._socket.sendall(b"\0AUTH EXTERNAL " + uid.encode() + b"\r\n")
+            answer = self._socket.recv(512)
+            if not answer.startswith(b"OK "):
+                raise ValueError("the bus does not let us in")
+            self._socket.sendall(b"BEGIN\r\n")
+            service = "org.freedesktop.DBus"
+            self.collect([self.ask(Call(service, "/org/freedesktop/DBus", service, "Hello"))])
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _limit(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise OSError("the bus did not answer in time")
+        self._socket.settimeout(left)
+
+    def ask(self, call: Call) -> int:
+        """Queue `call` for the next `pump` or `collect`; the number is what to collect its answer by."""
+        self._serial += 1
+        self._waiting.append((self._serial, call))
+        return self._serial
+
+    def _send(self) -> None:
+        room = WINDOW - len(self._pending)
+        if self._waiting and room > 0:
+            batch, self._waiting = self._waiting[:room], self._waiting[room:]
+            self._pending.update((serial, None) for serial, _call in batch)
+            self._limit()
+            self._socket.sendall(b"".join(encode(call, serial) for serial, call in batch))
+
+    def _receive(self) -> None:
+        chunk = self._socket.recv(1 << 18)
+        if not chunk:
+            raise OSError("the bus hung up")
+        data, at = self._received + chunk, 0
+        while True:
+            reply, behind = decode(data, at)
+            if behind == at:
+                break
+            at = behind
+            if reply.serial in self._pending:
+                del self._pending[reply.serial]
+                self._replies[reply.serial] = reply
+        self._received = data[at:]
+
+    def collect(self, serials: list[int]) -> list[Reply]:
+        """The answers to `serials`, in that order, waiting for those that are still under way."""
+        self._send()
+        while not all(serial in self._replies for serial in serials):
+            self._limit()
+            self._receive()
+            self._send()
+        return [self._replies[serial] for serial in serials]
+
+    def pump(self) -> None:
+        """Take what has come and send what then fits, without waiting."""
+        self._send()
+        if self._pending:
+            self._socket.settimeout(0)
+            try:
+                while self._pending:
+                    self._receive()
+            except BlockingIOError:
+                self._send()
+
+    def close(self) -> None:
+        self._socket.close()

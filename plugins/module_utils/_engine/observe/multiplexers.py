@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tmux and screen servers: which there are, and whether somebody is attached.
+
+tmux is asked over the very socket its server listens on, as its owner. A screen says it by the mode of its socket
+(screen(1), "-ls": 0700 is attached, 0600 detached), so it is not asked at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import replace
+from typing import Iterable, NamedTuple
+
+from ..model import Clock, Multiplexer, Process, iso, visible
+from .command import Command, Runner
+from .procfs import Proc
+from .sockets import socket_inode
+
+_FORMAT = "#{pid} #{session_attached} #{session_created} #{session_activity} #{session_name}"
+
+
+class Server(NamedTuple):
+    program: str
+    process: Process
+    uid: int
+    gid: int
+
+
+def parse_unix(data: bytes) -> dict[int, str]:
+    """Path by inode of the listening sockets in /proc/net/unix."""
+    rows = re.findall(rb"^\S+ \S+ \S+ 00010000 \S+ \S+ +([0-9]+) (/.*)$", data, re.M)  # __SO_ACCEPTCON
+    return {int(inode): path.decode("utf-8", "surrogateescape") for inode, path in rows}
+
+
+def multiplexers(
+    proc: Proc, servers: Iterable[Server], run: Runner, clock: Clock, screen_folder: str
+) -> tuple[dict[int, Multiplexer], list[str]]:
+    """What each server says of itself, by pid, and a sentence for each that does not answer."""
+    found: dict[int, Multiplexer] = {}
+    warnings: list[str] = []
+    tmuxes: list[tuple[Server, str]] = []
+    listening: dict[int, str] | None = None
+    for server in servers:
+        pid, start = server.process.pid, server.process.start
+        if server.program == "screen":
+            found[pid] = _screen(server, screen_folder)
+            continue
+        if listening is None:
+            listening = parse_unix(proc.table("net/unix"))
+        inodes = [socket_inode(target) for _number, target in proc.descriptors(pid)]
+        path = next((listening[inode] for inode in inodes if inode in listening), None)
+        found[pid] = Multiplexer("tmux", pid, start, server.uid, visible(path) if path else None)
+        if path:
+            tmuxes.append((server, path))
+    # As its owner, without a terminal of ours: what listens there may be anything.
+    root = os.geteuid() == 0
+    questions = {
+        str(server.process.pid): Command(
+            ("tmux", "-S", path, "list-sessions", "-F", _FORMAT),
+            ids=(server.uid, server.gid, (server.gid,)) if root else None,
+        )
+        for server, path in tmuxes
+    }
+    answers = run(questions) if questions else {}
+    for server, path in tmuxes:
+        pid = server.process.pid
+        answer = answers[str(pid)]
+        said = parse_tmux(answer.out if answer.rc == 0 else "", pid, clock)
+        if said is None:
+            warnings.append(
+                f"the tmux server {pid} (socket {visible(path)}) does not answer: attached or not is unknown"
+            )
+        else:
+            names, attached, created, activity = said
+            found[pid] = replace(
+                found[pid], names=names, attached=attached, created_at=iso(created), activity_age=activity
+            )
+    return found, warnings
+
+
+def parse_tmux(answer: str, pid: int, clock: Clock) -> tuple[tuple[str, ...], int, float, int] | None:
+    """Names, clients attached, when the first session was created, and seconds since the last activity.
+
+    None where it is no answer of server `pid`: another may have taken its socket's path.
+    """
+    rows = re.findall(rf"^{pid} (\d{{1,9}}) (\d{{1,12}}) (\d{{1,12}}) (.*)$", answer, re.M)
+    if not rows:
+        return None
+    newest = max(int(row[2]) for row in rows)
+    names = tuple(visible(row[3])[:64] for row in rows[:32])
+    return names, sum(int(row[0]) for row in rows), min(int(row[1]) for row in rows), max(0, int(clock.now) - newest)
+
+
+def _screen(server: Server, folder: str) -> Multiplexer:
+    """By lstat alone, in a folder that only root can put users' folders into."""
+    process = server.process
+    nothing = Multiplexer("screen", process.pid, process.start, server.uid, None)
+    try:
+        owned = [entry.path for entry in os.scandir(folder) if entry.stat(follow_symlinks=False).st_uid == server.uid]
+        for path in owned:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                for name in os.listdir(handle):
+                    if name.startswith(f"{process.pid}."):
+                        found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                        return replace(
+                            nothing,
+                            socket=visible(os.path.join(path, name)),
+                            names=(visible(name.partition(".")[2]),),
+                            attached=int(bool(found.st_mode & 0o100)) if stat.S_ISSOCK(found.st_mode) else None,
+                        )
+            finally:
+                os.close(handle)
+    except OSError:
+        pass
+    return nothing
