@@ -134,7 +134,9 @@ class Activity:
                 continue
             typed.append(max(0.0, self.clock.now - found.st_atime))
             output.append(max(0.0, self.clock.now - found.st_mtime))
-            self._suspect(draft, tty, found)
+            opener = next((process for channel, process in draft.channels if channel.tty == tty), None)
+            if opener:
+                self._suspect(draft, opener, tty, found)
         quiet = int(min(output)) if output else None
         if ttys and len(typed) < len(ttys):
             return None, "none", quiet
@@ -147,12 +149,11 @@ class Activity:
             return int(min(typed)), "tty_input", quiet
         return rest, signal, quiet
 
-    def _suspect(self, draft: Draft, tty: str, found: os.stat_result) -> None:
-        # The kernel sets a terminal's times in whole seconds; utimensat(2) sets them to the nanosecond, and ctime.
-        if found.st_atime_ns % 10**9 and found.st_ctime_ns >= found.st_atime_ns and found.st_atime != found.st_mtime:
-            login = self.clock.now - self.clock.boot + (draft.leader.start / self.clock.hz if draft.leader else 0)
-            if found.st_atime > login + 10:
-                self.warnings.append(f"the idle time of {tty} ({draft.user}) was set by hand (touch), not by input")
+    def _suspect(self, draft: Draft, process: Process, tty: str, found: os.stat_result) -> None:
+        # The kernel moves a terminal's atime in whole seconds; utimensat(2) sets it to the nanosecond, and ctime too.
+        opened = self.clock.now - self.clock.boot + process.start / self.clock.hz
+        if found.st_atime_ns % 10**9 and found.st_ctime_ns >= found.st_atime_ns and found.st_atime > opened + 2:
+            self.warnings.append(f"the idle time of {tty} ({draft.user}) was set by hand (touch), not by input")
 
     def _idle_without_terminal(self, draft: Draft) -> tuple[int | None, str]:
         """The idle time of what has no terminal; ("absent") where there is nothing such."""

@@ -263,8 +263,8 @@ class Bus:
             self._limit()
             self._socket.sendall(b"".join(encode(call, serial) for serial, call in batch))
 
-    def _receive(self, flags: int = 0) -> None:
-        chunk = self._socket.recv(1 << 18, flags)
+    def _receive(self) -> None:
+        chunk = self._socket.recv(1 << 18)
         if not chunk:
             raise OSError("the bus hung up")
         data, at = self._received + chunk, 0
@@ -277,7 +277,6 @@ class Bus:
                 del self._pending[reply.serial]
                 self._replies[reply.serial] = reply
         self._received = data[at:]
-        self._send()
 
     def collect(self, serials: list[int]) -> list[Reply]:
         """The answers to `serials`, in that order, waiting for those that are still under way."""
@@ -285,17 +284,19 @@ class Bus:
         while not all(serial in self._replies for serial in serials):
             self._limit()
             self._receive()
+            self._send()
         return [self._replies[serial] for serial in serials]
 
     def pump(self) -> None:
         """Take what has come and send what then fits, without waiting."""
         self._send()
         if self._pending:
+            self._socket.settimeout(0)
             try:
-                while True:
-                    self._receive(socket.MSG_DONTWAIT)
+                while self._pending:
+                    self._receive()
             except BlockingIOError:
-                pass
+                self._send()
 
     def close(self) -> None:
         self._socket.close()

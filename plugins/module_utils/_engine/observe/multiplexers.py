@@ -41,14 +41,8 @@ def is_server(process: Process) -> str | None:
 
 def parse_unix(data: bytes) -> dict[int, str]:
     """Path by inode of the listening sockets in /proc/net/unix."""
-    found = {}
-    for line in data.split(b"\n")[1:]:
-        words = line.split(b" ", 7)
-        if len(words) == 8 and words[3] == b"00010000":  # __SO_ACCEPTCON
-            inode, _blank, path = words[7].lstrip().partition(b" ")
-            if inode.isdigit() and path.startswith(b"/"):
-                found[int(inode)] = path.decode("utf-8", "surrogateescape")
-    return found
+    rows = re.findall(rb"^\S+ \S+ \S+ 00010000 \S+ \S+ +([0-9]+) (/.*)$", data, re.M)  # __SO_ACCEPTCON
+    return {int(inode): path.decode("utf-8", "surrogateescape") for inode, path in rows}
 
 
 def multiplexers(

@@ -64,6 +64,7 @@ class Proc:
         self.root = root
         self._dir = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.forbidden = 0
+        self._uids: dict[int, int | None] = {}
 
     def close(self) -> None:
         os.close(self._dir)
@@ -125,10 +126,12 @@ class Proc:
 
     def uid(self, pid: int) -> int | None:
         """The effective uid: the owner of the folder, whatever the process's dumpable flag says of its files."""
-        try:
-            return os.stat(str(pid), dir_fd=self._dir).st_uid
-        except OSError:
-            return None
+        if pid not in self._uids:
+            try:
+                self._uids[pid] = os.stat(str(pid), dir_fd=self._dir).st_uid
+            except OSError:
+                self._uids[pid] = None
+        return self._uids[pid]
 
     def arguments(self, pid: int) -> tuple[str, ...]:
         """argv; a process that wrote its title over it (sshd) gives the title as the first."""

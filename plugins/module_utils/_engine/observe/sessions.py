@@ -59,6 +59,9 @@ class _Look:
         self.owner: dict[int, Draft] = {}
         self.children: dict[int, list[Process]] = {}
         self.unauthenticated = 0
+        self.likely = 4
+        self.leaders: set[int] = set()
+        self.ids: dict[str, tuple[int, int] | None] = {}
         self.foreign: set[int] = set()
         self.logind_seen: dict[str, LogindSession] = {}
 
@@ -73,6 +76,7 @@ class _Look:
             self.children.setdefault(process.ppid, []).append(process)
         self._find_sshd()
         self._find_logins_and_mosh()
+        self.leaders = {draft.leader_pid for draft in self.drafts}
         for draft in self.drafts:
             if draft.leader:
                 self._adopt(draft, draft.leader)
@@ -157,15 +161,20 @@ class _Look:
                 return True
         name = visible(title.user)
         if uid is None:
-            ids = self.roots.user_ids(title.user)
+            ids = self._user_ids(title.user)
             uid = ids[0] if ids else None
         self.drafts.append(Draft(None, process, process.pid, name, uid, "sshd", servant=servant, seen_by=["proc"]))
         return True
 
+    def _user_ids(self, name: str) -> tuple[int, int] | None:
+        if name not in self.ids:
+            self.ids[name] = self.roots.user_ids(name)
+        return self.ids[name]
+
     def _asks_for_a_login(self, servant: Process, uid: int | None) -> bool:
         if servant.comm == "sshd-auth":
             return True
-        separated = self.roots.user_ids("sshd")
+        separated = self._user_ids("sshd")
         if separated and uid != separated[0] and uid != 0:
             return False
         title = parse_title(self.proc.title(servant.pid))
@@ -197,21 +206,17 @@ class _Look:
 
     def _adopt(self, draft: Draft, root: Process) -> None:
         """Give `root` and all below it to `draft`, but for other sessions, the dead and other PID namespaces."""
-        leaders = self._leaders()
         waiting = [root]
         while waiting:
             process = waiting.pop()
             if process.pid in self.owner or process.state == "Z":
                 continue
             if process is not draft.leader:
-                if process.pid in leaders or (process is not draft.servant and not self._ours(process.pid)):
+                if process.pid in self.leaders or (process is not draft.servant and not self._ours(process.pid)):
                     continue
             self.owner[process.pid] = draft
             draft.members.append(process)
             waiting.extend(self.children.get(process.pid, ()))
-
-    def _leaders(self) -> set[int]:
-        return {draft.leader_pid for draft in self.drafts}
 
     def _adopt_reparented(self) -> None:
         """Processes that outlived their parent: by the session whose cgroup they are in, else by their SID."""
@@ -326,7 +331,8 @@ class _Look:
             draft = by_tty.get(record.tty)
             if draft:
                 by_tty.pop(record.tty)
-                draft.seen_by.append("utmp")
+                if "utmp" not in draft.seen_by:
+                    draft.seen_by.append("utmp")
                 draft.record = record
                 if draft.user is not None and visible(record.user) != draft.user:
                     self.disagreements.append(f"{who}, /proc has {draft.user} there")
@@ -408,9 +414,11 @@ class _Look:
         if draft.service != "sshd" or not draft.leader or not connections:
             return None
         for process in (draft.leader, draft.servant):
-            for number in (*range(3, 20), 0) if process else ():
+            # On one host it is nearly always the same number: start with the last one.
+            for number in (self.likely, *range(3, 20), 0) if process else ():
                 target = self.proc.link(f"{process.pid}/fd/{number}") if process else None
                 if target and target.startswith("socket:[") and int(target[8:-1]) in connections:
+                    self.likely = number
                     return int(target[8:-1])
         return None
 
