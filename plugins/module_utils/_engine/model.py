@@ -192,7 +192,12 @@ class Session:
 
 @dataclass(frozen=True)
 class Leftover:
-    """What a session left behind. `kind` is one of those of `observe.leftovers`."""
+    """What a session left behind.
+
+    closing: in the scope of a session that logind calls closing; orphan: its SID leader is dead and init has it;
+    unsupervised: a user's sshd whose privileged half is gone; no_session: its user has no session at all;
+    multiplexer: a tmux or screen that nobody is attached to; stale_lock: a lock file whose owner is dead.
+    """
 
     kind: str
     why: str
@@ -215,6 +220,7 @@ class Observation:
     disagreements: tuple[str, ...]
     warnings: tuple[str, ...]
     self_known_by: tuple[str, ...]
+    logind_limits: tuple[int | None, int | None]  # SessionsMax, sessions now
 
 
 def plain(value: Any) -> Any:

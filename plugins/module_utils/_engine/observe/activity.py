@@ -189,17 +189,15 @@ class Activity:
         if inner:
             known = [quiet for quiet in inner if quiet is not None]
             return (min(known), "socket") if len(known) == len(inner) else (None, "none")
+        quiet = link.quiet() if link else None
         before = self._earlier.get(draft.inode or -1)
-        if link is None or link.quiet() is None:
+        if link is None or quiet is None:
             return None, "none"
-        quiet_ = link.quiet() or 0
-        if before and before.received is not None and link.received is not None and before.acked is not None:
-            if (
-                link.received - before.received <= KEEPALIVE_BYTES
-                and (link.acked or 0) - before.acked <= KEEPALIVE_BYTES
-            ):
-                quiet_ = max(quiet_, int(self._waited))
-        return quiet_, "socket"
+        if before and None not in (before.received, link.received, before.acked, link.acked):
+            took, gave = link.received - before.received, link.acked - before.acked  # type: ignore[operator]
+            if max(took, gave) <= KEEPALIVE_BYTES:
+                quiet = max(quiet, int(self._waited))
+        return quiet, "socket"
 
     # --- work -------------------------------------------------------------------------------------------------------
 
@@ -282,9 +280,7 @@ class Activity:
                         servers.append(Server(program, process, uid, self.roots.group_of(uid)))
         boxes: dict[int, Multiplexer] = {}
         if servers:
-            boxes, warnings = multiplexers(
-                self.proc, servers, self.roots.ask, self.clock, self.roots.screen, self.roots.patience
-            )
+            boxes, warnings = multiplexers(self.proc, servers, self.roots.run, self.clock, self.roots.screen)
             self.warnings.extend(warnings)
         held = locks_by_pid(self.proc) if self.drafts else {}
         return {place: self._one(draft, boxes, held) for place, draft in enumerate(self.drafts)}

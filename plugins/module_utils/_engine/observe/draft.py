@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Callable, NamedTuple
 
 from ..model import Channel, Clock, Process, Trouble
-from .as_user import Ask, ask_as_user
+from .command import Runner, run_together
 from .dbus import SYSTEM_BUS
 from .logind_sessions import LogindSession
 from .sockets import Connection, connections
@@ -65,7 +65,7 @@ class Roots:
     clock: Callable[[], Clock] = _real_clock
     sleep: Callable[[float], None] = time.sleep
     connections: Callable[[], dict[int, Connection] | None] = connections
-    ask: Ask = ask_as_user
+    run: Runner = run_together
     user_name: Callable[[int], str | None] = _user_name
     user_ids: Callable[[str], tuple[int, int] | None] = _user_ids
     group_of: Callable[[int], int] = _group_of

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""logind's sessions over D-Bus (org.freedesktop.login1(5)); its files under /run are private and some block for ever."""
+"""logind's sessions over D-Bus (org.freedesktop.login1(5)); its files under /run are private, and some block."""
 
 from __future__ import annotations
 

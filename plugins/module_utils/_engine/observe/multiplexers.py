@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Iterable, NamedTuple
 
 from ..model import Clock, Multiplexer, Process, iso, visible
-from .as_user import Ask, Question
+from .command import Command, Runner
 from .procfs import Proc
 
-_FORMAT = "#{session_attached} #{session_created} #{session_activity} #{session_name}"
+_FORMAT = "#{pid} #{session_attached} #{session_created} #{session_activity} #{session_name}"
 
 
 class Server(NamedTuple):
@@ -46,7 +46,7 @@ def parse_unix(data: bytes) -> dict[int, str]:
 
 
 def multiplexers(
-    proc: Proc, servers: Iterable[Server], ask: Ask, clock: Clock, screen_folder: str, timeout: float = 2.0
+    proc: Proc, servers: Iterable[Server], run: Runner, clock: Clock, screen_folder: str
 ) -> tuple[dict[int, Multiplexer], list[str]]:
     """What each server says of itself, by pid, and a sentence for each that does not answer."""
     found: dict[int, Multiplexer] = {}
@@ -65,13 +65,20 @@ def multiplexers(
         found[pid] = Multiplexer("tmux", pid, start, server.uid, visible(path) if path else None)
         if path:
             tmuxes.append((server, path))
-    questions = [
-        Question(server.uid, server.gid, ("tmux", "-S", path, "list-sessions", "-F", _FORMAT))
+    # As its owner, without a terminal of ours: what listens there may be anything.
+    root = os.geteuid() == 0
+    questions = {
+        str(server.process.pid): Command(
+            ("tmux", "-S", path, "list-sessions", "-F", _FORMAT),
+            ids=(server.uid, server.gid, (server.gid,)) if root else None,
+        )
         for server, path in tmuxes
-    ]
-    for (server, path), answer in zip(tmuxes, ask(questions, timeout) if questions else []):
+    }
+    answers = run(questions) if questions else {}
+    for server, path in tmuxes:
         pid = server.process.pid
-        said = parse_tmux(answer or "", clock)
+        answer = answers[str(pid)]
+        said = parse_tmux(answer.out if answer.rc == 0 else "", pid, clock)
         if said is None:
             warnings.append(
                 f"the tmux server {pid} (socket {visible(path)}) does not answer: attached or not is unknown"
@@ -84,9 +91,12 @@ def multiplexers(
     return found, warnings
 
 
-def parse_tmux(answer: str, clock: Clock) -> tuple[tuple[str, ...], int, float, int] | None:
-    """Names, clients attached, when the first was created, and seconds since the last activity; None for no answer."""
-    rows = re.findall(r"^(\d{1,9}) (\d{1,12}) (\d{1,12}) (.*)$", answer, re.M)
+def parse_tmux(answer: str, pid: int, clock: Clock) -> tuple[tuple[str, ...], int, float, int] | None:
+    """Names, clients attached, when the first session was created, and seconds since the last activity.
+
+    None where it is no answer of server `pid`: another may have taken its socket's path.
+    """
+    rows = re.findall(rf"^{pid} (\d{{1,9}}) (\d{{1,12}}) (\d{{1,12}}) (.*)$", answer, re.M)
     if not rows:
         return None
     newest = max(int(row[2]) for row in rows)

@@ -31,6 +31,7 @@ from ..model import (
 from . import utmp
 from .activity import Activity
 from .draft import HELPERS, SSHD, Draft, Roots, parse_title
+from .leftovers import find_leftovers
 from .logind_sessions import Logind, LogindSession
 from .procfs import KERNEL_THREAD, Proc, terminal
 from .sockets import Connection
@@ -49,7 +50,7 @@ def observe(roots: Roots, sample: float = 0.0, want_leftovers: bool = False) -> 
 
 
 class _Look:
-    """One observation, in the order of `run`. Everything that it reads was there once; nothing needs to be there still."""
+    """One observation, in the order of `run`. What it reads was there once; nothing needs to be there still."""
 
     def __init__(self, roots: Roots, proc: Proc) -> None:
         self.roots, self.proc = roots, proc
@@ -60,6 +61,7 @@ class _Look:
         self.children: dict[int, list[Process]] = {}
         self.unauthenticated = 0
         self.likely = 4
+        self.logind_limits: tuple[int | None, int | None] = (None, None)
         self.leaders: set[int] = set()
         self.ids: dict[str, tuple[int, int] | None] = {}
         self.foreign: set[int] = set()
@@ -83,6 +85,7 @@ class _Look:
         if logind:
             try:
                 self._merge_logind(logind)
+                self.logind_limits = logind.limits()
             except (OSError, ValueError) as exc:
                 self.warnings.append(f"logind stopped answering ({exc}): sessions are shown without what it knows")
             finally:
@@ -105,9 +108,7 @@ class _Look:
         sessions = activity.sessions(self._boot_id(), own)
         found: tuple[Leftover, ...] = ()
         if want_leftovers:
-            from . import leftovers
-
-            found = leftovers.find(self, sessions)
+            found = find_leftovers(self.roots, self.proc, self.clock, self.table, set(self.owner), sessions)
         self._say_what_was_hidden()
         return Observation(
             self._boot_id(),
@@ -117,6 +118,7 @@ class _Look:
             tuple(self.disagreements),
             tuple(self.warnings + activity.warnings),
             known_by,
+            self.logind_limits,
         )
 
     def _boot_id(self) -> str:
@@ -187,10 +189,9 @@ class _Look:
                 if shells and self.proc.uid(process.pid) == 0 and self._ours(process.pid):
                     uid = self.proc.uid(shells[0].pid)
                     self._draft(Draft(CONSOLE, process, process.pid, None, uid, "login", servant=process))
-            elif process.comm == "mosh-server" and self._is_orphan(process) and process.state != "Z":
-                if self._ours(process.pid):
-                    uid = self.proc.uid(process.pid)
-                    self._draft(Draft(MOSH, process, process.pid, None, uid, "mosh", servant=process))
+            elif process.comm == "mosh-server" and self._is_orphan(process) and self._ours(process.pid):
+                uid = self.proc.uid(process.pid)
+                self._draft(Draft(MOSH, process, process.pid, None, uid, "mosh", servant=process))
 
     def _draft(self, draft: Draft) -> None:
         if draft.user is None and draft.uid is not None:
@@ -211,9 +212,9 @@ class _Look:
             process = waiting.pop()
             if process.pid in self.owner or process.state == "Z":
                 continue
-            if process is not draft.leader:
-                if process.pid in self.leaders or (process is not draft.servant and not self._ours(process.pid)):
-                    continue
+            known = process is draft.leader or process is draft.servant
+            if not known and (process.pid in self.leaders or not self._ours(process.pid)):
+                continue
             self.owner[process.pid] = draft
             draft.members.append(process)
             waiting.extend(self.children.get(process.pid, ()))
@@ -425,7 +426,7 @@ class _Look:
     # --- whose connection is ours -----------------------------------------------------------------------------------
 
     def _own(self, activity: Activity) -> tuple[list[Draft], tuple[str, ...]]:
-        """The sessions that we run in, and what says so; more than one witness may be missing, all must agree to harm."""
+        """The sessions that we run in, and what says so: any witness will do, for each of them can be missing."""
         me = self.roots.own_pid()
         line, pid = [me], me
         while pid in self.table and self.table[pid].ppid not in (0, 1, *line):
