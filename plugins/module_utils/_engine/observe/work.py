@@ -131,8 +131,7 @@ def _same(left: str, right: str, size: int) -> bool:
 
 def item(proc: Proc, pid: int, start_time: int, tty: str | None, known: Known) -> Item | None:
     """The work of a recognised process with its files; None where it has nothing in hand."""
-    targets = [target for _number, target in proc.descriptors(pid) if target.startswith("/")]
-    files, swap = _open_files(targets)
+    files, swap = _open_files(proc, pid)
     if known.category == "editors":
         swap = [path for path in swap if re.search(r"\.sw[a-p]$", path)]
         files = [_of_swap(path) for path in swap] or _named(proc, pid)
@@ -153,12 +152,17 @@ def item(proc: Proc, pid: int, start_time: int, tty: str | None, known: Known) -
     )
 
 
-def _open_files(targets: list[str]) -> tuple[list[str], list[str]]:
+def _open_files(proc: Proc, pid: int) -> tuple[list[str], list[str]]:
+    """Data files and editors' swap files that the process has open, by their names alone: no file system is asked."""
     files, swap = [], []
-    for target in targets:
+    for number, target in proc.descriptors(pid):
+        if not target.startswith("/") or target.startswith(_NOT_DATA) or target.endswith(" (deleted)"):
+            continue
         if re.search(r"\.sw[a-p]$", target):
             swap.append(target)
-        elif not target.startswith(_NOT_DATA) and not target.endswith(" (deleted)"):
+            continue
+        flags = re.search(rb"^flags:\s*([0-7]+)$", proc.read(f"{pid}/fdinfo/{number}", 4096) or b"", re.M)
+        if not flags or not int(flags.group(1), 8) & os.O_DIRECTORY:
             files.append(target)
     return files, swap
 
@@ -179,7 +183,7 @@ def _named(proc: Proc, pid: int) -> list[str]:
 
 def internal_sftp(proc: Proc, pid: int, start_time: int) -> Item | None:
     """sshd's own sftp server, while it holds a file open."""
-    files, _swap = _open_files([target for _number, target in proc.descriptors(pid) if target.startswith("/")])
+    files, _swap = _open_files(proc, pid)
     if not files:
         return None
     return Item("internal-sftp", pid, start_time, "executable", files=tuple(visible(path) for path in files[:8]))
