@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 
 import pytest
@@ -73,7 +72,21 @@ def seen(host, people):
     p.login("held", "carol", "sleep 4999 & exit")
     p.login("ghost", "ghost")
     p.login("db", "alice")
-    for name in ("idle", "vim", "nano", "nvim", "mux1", "tmuxes", "screen", "sudo", "jobs", "liar", "stopped", "ghost", "db"):
+    for name in (
+        "idle",
+        "vim",
+        "nano",
+        "nvim",
+        "mux1",
+        "tmuxes",
+        "screen",
+        "sudo",
+        "jobs",
+        "liar",
+        "stopped",
+        "ghost",
+        "db",
+    ):
         p.await_screen(name, "$")
     p.login("mux2", "carol", options=["-o", master])
     p.login("mux3", "carol", "sleep 4998", options=["-o", master])
@@ -81,8 +94,8 @@ def seen(host, people):
     # A server that detaches itself from its ssh command, as remote editors do, and a nohup: both outlive it.
     host.ssh("setsid sh -c 'exec sleep 4997' >/dev/null 2>&1 </dev/null &", user="dave")
     host.ssh("nohup sleep 4996 >/dev/null 2>&1 </dev/null &", user="dave")
-    p.inside("console", "script", "-qfc", "login -f carol", "/dev/null")
-    key = host.ssh("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
+    p.inside("console", "script", "-qfc", "exec agetty --autologin carol --noclear - linux", "/dev/null")
+    key = host.ssh("ssh-keygen -E md5 -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1].replace("MD5:", "")
     p.inside("plink", "script", "-qfc", f"plink -batch -hostkey {key} -pw secret -load keepalive", "/dev/null")
     mosh = "LC_ALL=C.UTF-8 TERM=xterm exec mosh dave@127.0.0.1"
     p.inside("mosh", "script", "-qfc", mosh, "/dev/null")
@@ -94,7 +107,11 @@ def seen(host, people):
     p.type("screen", "screen -dmS away; screen -S here", "Enter")
     p.type("sudo", "sudo -i", "Enter")
     p.type("jobs", "sleep 4000 & sleep 4001", "Enter")
-    p.type("liar", r"cp /usr/bin/vim.basic tool; (exec -a vim sleep 4002) & cp /bin/sleep $'a) R 1\n\e[31m'; ./a* 4003 & ./tool x", "Enter")
+    p.type(
+        "liar",
+        r"cp /usr/bin/vim.basic tool; (exec -a vim sleep 4002) & cp /bin/sleep $'a) R 1\n\e[31m'; ./a* 4003 & ./tool x",
+        "Enter",
+    )
     p.type("db", "sqlite3 data.db", "Enter")
     p.type("stopped", "while sleep 0.2; do date; done", "Enter")
     p.await_screen("vim", "~")
@@ -185,7 +202,12 @@ def test_transfers(seen):
     stalled = going["/home/bob/up1"]
     assert stalled[1]["rate"] == 0 and stalled[1]["program"] == "sftp-server" and stalled[0]["idle"] == 4
     session, scp = going["/home/bob/up2"]
-    assert scp["program"] == "scp" and scp["rate"] > 10000 and session["idle"] == 0 and "transfers" in session["protected_because"]
+    assert (
+        scp["program"] == "scp"
+        and scp["rate"] > 10000
+        and session["idle"] == 0
+        and "transfers" in session["protected_because"]
+    )
     rsync = [w for s in sftp for w in s["work"]["transfers"] if w["program"] == "rsync"]
     assert rsync and any(name.startswith("/home/bob/.up3.") for w in rsync for name in w["files"])
 
@@ -255,7 +277,7 @@ def test_a_job_that_holds_the_session_open(seen):
 
 
 def test_what_outlives_its_session(seen):
-    closing = [s for s in sessions(seen, user="dave", state="closing")]
+    closing = list(sessions(seen, user="dave", state="closing"))
     assert len(closing) == 2 and all(s["idle"] is None and "jobs" in s["protected_because"] for s in closing)
     kinds = sorted(x["kind"] for x in seen["leftovers"] if x["user"] == "dave" and x["command"] == "sleep")
     assert kinds == ["closing", "orphan"]

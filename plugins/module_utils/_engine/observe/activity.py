@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import select
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ from .locks import Held, locks_by_pid, named
 from .multiplexers import Server, is_server, multiplexers
 from .procfs import Proc, terminal
 from .sockets import KEEPALIVE_BYTES, Connection, peer_unresponsive
+from .terminals import takes_output, unread
 from .work import Known, Programs, internal_sftp, item
 
 
@@ -62,6 +62,7 @@ class Activity:
         self._connections = connections
         self._earlier: dict[int, Connection] = {}
         self._counts: dict[int, Count] = {}
+        self._still_before: dict[Draft, dict[str, bool | None]] = {}
         self._waited = 0.0
         programs = Programs(roots.programs)
         self._known: dict[int, Known] = {}
@@ -87,6 +88,7 @@ class Activity:
         watched = [process for draft in self.drafts for process in self._watched(draft)]
         self._counts = {process.pid: self._count(process) for process in watched}
         self._earlier = self._connections
+        self._still_before = {draft: self._still(draft) for draft in self.drafts}
         self.roots.sleep(seconds)
         self._connections = self.roots.connections() or {}
         self._waited = seconds
@@ -343,14 +345,13 @@ class Activity:
         elif known and known.at:
             age = self.clock.now - known.at
         age = max(0.0, age) if age is not None else None
-        stuck = peer_unresponsive(self._earlier.get(draft.inode or -1) if self._waited else None, link)
+        still = self._still(draft)
+        stuck, trouble = self._stuck(draft, still)
         ttys = self._ttys(draft)
-        troubles = list(draft.troubles)
-        if stuck and link:
-            why = f"{link.unsent} bytes wait for {link.host}, which took none of them for {self._waited:g} s"
-            troubles.append(Trouble("peer_unresponsive", why))
-        elif link is not None and not link.unsent:
-            troubles += [self._stopped(tty, draft) for tty in ttys if self._is_stopped(tty)]
+        troubles = [*draft.troubles, *([trouble] if trouble else [])]
+        for tty in (tty for tty, waits in still.items() if waits is False):
+            why = f"output to {tty} was stopped by Ctrl-S (Ctrl-Q goes on)"
+            troubles.append(Trouble("stopped_terminal", why))
         state = draft.state or (known.state if known and draft.kind != MOSH else None)
         host = link.host if link else None
         if host is None and draft.kind == MOSH and draft.record:
@@ -395,25 +396,33 @@ class Activity:
             process.state,
         )
 
-    def _is_stopped(self, tty: str) -> bool:
-        """Whether nothing can be written to the terminal: poll(2) says so without writing, and moves no time stamp."""
-        try:
-            handle = os.open(
-                os.path.join(self.roots.dev, tty), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
-            )
-        except OSError:
-            return False
-        try:
-            poll = select.poll()
-            poll.register(handle, select.POLLOUT)
-            events = poll.poll(0)
-            return os.isatty(handle) and not any(event & (select.POLLOUT | select.POLLHUP) for _h, event in events)
-        finally:
-            os.close(handle)
+    def _still(self, draft: Draft) -> dict[str, bool | None]:
+        """The terminals whose output stands still, and whether some of it waits in sshd's hands."""
+        if draft.service != "sshd" or draft.servant is None:
+            return {}
+        holder = draft.servant.pid
+        return {
+            tty: unread(self.proc, holder, tty)
+            for tty in self._ttys(draft)
+            if not takes_output(os.path.join(self.roots.dev, tty))
+        }
 
-    @staticmethod
-    def _stopped(tty: str, draft: Draft) -> Trouble:
-        why = f"output to {tty} stands still while the connection takes more: stopped by Ctrl-S (Ctrl-Q goes on)"
-        return Trouble(
-            "stopped_terminal", why, tuple(process.pid for process in draft.members if terminal(process.tty) == tty)
-        )
+    def _stuck(self, draft: Draft, still: dict[str, bool | None]) -> tuple[bool | None, Trouble | None]:
+        """Whether the peer takes nothing of what is sent to it, and the sentence for it."""
+        link = self.connection(draft)
+        before = self._earlier.get(draft.inode or -1) if self._waited else None
+        stuck = peer_unresponsive(before, link)
+        if link is None:
+            return stuck, None
+        why = f"{link.host} took nothing for {self._waited:g} s"
+        if stuck:
+            return True, Trouble("peer_unresponsive", f"{why}: {link.unsent} bytes wait to be acknowledged")
+        waiting = [tty for tty, waits in still.items() if waits is not False]
+        if not waiting:
+            return stuck, None
+        held = [tty for tty in waiting if still[tty] and self._still_before.get(draft, {}).get(tty)]
+        if before is None or not held:
+            return None, None
+        if before.received != link.received:
+            return False, None
+        return True, Trouble("peer_unresponsive", f"{why}: output of {', '.join(held)} waits, the connection is full")

@@ -269,6 +269,8 @@ class _Look:
             for session in logind.sessions.values()
             if session.id not in matched or session.session_class not in PERSON_CLASSES
         ]
+        # The session that a mosh began in: closing, when nothing but the mosh is left of it.
+        missing += [draft.logind_id for draft in self.drafts if draft.kind == MOSH and draft.logind_id]
         logind.ask([name for name in missing if logind.sessions[name].session_class not in _MANAGER_CLASSES])
         logind.collect()
         for draft in self.drafts:
