@@ -93,3 +93,8 @@ def people(host, tmp_path_factory):
     there.open("keep", ["sleep", "3600"])
     yield there
     there.leave()
+
+
+@pytest.fixture(scope="session")
+def shared():
+    return _shared

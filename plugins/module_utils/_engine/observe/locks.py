@@ -37,7 +37,7 @@ def parse_locks(data: bytes) -> list[Held]:
 
 def locks_by_pid(proc: Proc) -> dict[int, list[Held]]:
     found: dict[int, list[Held]] = {}
-    for held in parse_locks(proc.read("locks", 1 << 22) or b""):
+    for held in parse_locks(proc.table("locks")):
         found.setdefault(held.pid, []).append(held)
     return found
 

@@ -59,7 +59,7 @@ def multiplexers(
             found[pid] = _screen(server, screen_folder)
             continue
         if listening is None:
-            listening = parse_unix(proc.read("net/unix", 1 << 24) or b"")
+            listening = parse_unix(proc.table("net/unix"))
         inodes = [int(target[8:-1]) for _number, target in proc.descriptors(pid) if target.startswith("socket:[")]
         path = next((listening[inode] for inode in inodes if inode in listening), None)
         found[pid] = Multiplexer("tmux", pid, start, server.uid, visible(path) if path else None)

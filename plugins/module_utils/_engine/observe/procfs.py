@@ -70,6 +70,7 @@ class Proc:
         os.close(self._dir)
 
     def read(self, path: str, limit: int = 65536) -> bytes | None:
+        """The file up to `limit` bytes, which is one read(2): /proc gives the files of a process in one piece."""
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self._dir)
         except PermissionError:
@@ -78,18 +79,31 @@ class Proc:
         except OSError:
             return None
         try:
-            data = os.read(handle, limit)
-            if len(data) < limit // 2:
-                return data
-            parts = [data]
-            while data and sum(map(len, parts)) < limit:
-                data = os.read(handle, limit)
-                parts.append(data)
-            return b"".join(parts)[:limit]
+            return os.read(handle, limit)
         except OSError:
             return None
         finally:
             os.close(handle)
+
+    def table(self, path: str, limit: int = 1 << 24) -> bytes:
+        """A list of the whole system (net/unix, locks), which comes page by page."""
+        parts, size = [], 0
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dir)
+        except OSError:
+            return b""
+        try:
+            while size < limit:
+                part = os.read(handle, 65536)
+                if not part:
+                    break
+                parts.append(part)
+                size += len(part)
+        except OSError:
+            pass
+        finally:
+            os.close(handle)
+        return b"".join(parts)
 
     def link(self, path: str) -> str | None:
         try:

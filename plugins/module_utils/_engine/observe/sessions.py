@@ -299,6 +299,11 @@ class _Look:
                 f"logind's session {session.id} is led by pid {leader.pid}, which /proc shows inside another session"
             )
             return
+        if leader and not self._ours(leader.pid):
+            self.disagreements.append(
+                f"logind has session {session.id} of {visible(session.user)}, which is led from another PID namespace"
+            )
+            return
         kind = None
         if session.kind in ("x11", "wayland", "mir"):
             kind = GRAPHICAL
@@ -318,7 +323,7 @@ class _Look:
         if leader is None:
             draft.state = "closing"
         self.drafts.append(draft)
-        if leader and self._ours(leader.pid):
+        if leader:
             draft.seen_by.insert(0, "proc")
             self._adopt(draft, leader)
 
