@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -59,7 +60,8 @@ def seen(host, people):
     p.open("scp", ["scp", "-O", "-l", "400", *scp, path, "bob@127.0.0.1:up2"])
     p.inside("rsync", "rsync", "--bwlimit=50", "/root/big", "bob@127.0.0.1:up3")
     p.open("internal", ["sftp", *scp, "erin@127.0.0.1"])
-    p.login("forward", "bob", options=["-N", "-L", "127.0.0.1:0:127.0.0.1:22"])
+    options = ["-N", "-o", "ServerAliveInterval=1", "-L", f"{p.folder}/through:127.0.0.1:22"]
+    p.login("forward", "dave", options=options)
     p.login("mux1", "carol", options=["-M", "-o", master])
     p.login("tmux", "dave", "tmux new -s work", options=["-t"])
     p.login("tmuxes", "dave")
@@ -121,6 +123,9 @@ def seen(host, people):
     p.type("sudo", "su - alice", "Enter")
     p.type("db", "create table t(a); begin exclusive;", "Enter")
     p.type("stopped", "C-s")
+    through = socket.socket(socket.AF_UNIX)
+    through.connect(f"{p.folder}/through")
+    assert through.recv(4) == b"SSH-"  # a connection through the forward, and then silence
     time.sleep(3)
     p.freeze("flood")
     p.freeze("upload")
@@ -129,7 +134,7 @@ def seen(host, people):
     result = host.module("session_info", gather_subset=["sessions", "leftovers", "limits"], sample=4, unresponsive=True)
     assert not result.get("failed"), result
     (p.folder / "seen.json").write_text(json.dumps(result, indent=1))
-    print(p.folder / "seen.json")
+    through.close()
     return result
 
 
@@ -220,6 +225,11 @@ def test_internal_sftp(seen):
 def test_forwarding_only(seen):
     found = sessions(seen, user="bob", kind="forward")
     assert found and all(s["channels"] == [] and s["idle_signal"] == "socket" and s["idle"] >= 4 for s in found)
+
+
+def test_keepalives_do_not_look_like_forwarded_traffic(seen):
+    (session,) = sessions(seen, user="dave", kind="forward")
+    assert session["idle"] >= 6 and session["idle_signal"] == "socket"
 
 
 def test_several_sessions_over_one_connection(seen):

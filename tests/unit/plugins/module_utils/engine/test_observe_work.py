@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the sessionops.policy authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who a process really is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import Clock
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import leftovers, work
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.procfs import Proc
+
+
+@pytest.fixture
+def there(tmp_path):
+    """A host with vim, busybox and python, and a way to run things on it."""
+    binaries = tmp_path / "usr/bin"
+    binaries.mkdir(parents=True)
+    for name in ("vim.basic", "sleep", "busybox", "python3.11", "rsync"):
+        (binaries / name).write_bytes(name.encode() * 1000)
+    os.symlink("vim.basic", binaries / "vim")
+    os.symlink("busybox", binaries / "wget")
+    (binaries / "pip").write_text("#!/usr/bin/python3")
+    proc = tmp_path / "proc"
+
+    def run(exe, *arguments, comm="x", pid=5):
+        shutil.rmtree(proc, ignore_errors=True)
+        (proc / str(pid)).mkdir(parents=True)
+        os.symlink(exe, proc / str(pid) / "exe")
+        (proc / str(pid) / "cmdline").write_bytes(b"\0".join(a.encode() for a in arguments) + b"\0")
+        found = work.Programs(str(tmp_path)).recognise(Proc(str(proc)), pid, comm)
+        return found and found[:3]
+
+    run.root, run.bin = tmp_path, binaries
+    return run
+
+
+def test_by_inode_whatever_it_is_called(there):
+    assert there(there.bin / "vim.basic", "harmless", comm="harmless") == ("vim", "editors", "executable")
+    os.link(there.bin / "vim.basic", there.root / "tool")
+    assert there(there.root / "tool", "tool") == ("vim", "editors", "executable")
+
+
+def test_a_copy_under_another_name(there):
+    shutil.copy(there.bin / "vim.basic", there.root / "tool")
+    assert there(there.root / "tool", "tool", comm="tool") == ("vim", "editors", "content")
+    (there.root / "tool").write_bytes(b"x" * (there.bin / "vim.basic").stat().st_size)
+    assert there(there.root / "tool", "tool", comm="tool") is None
+
+
+def test_a_build_of_ones_own(there):
+    (there.root / "nvim").write_text("mine")
+    assert there(there.root / "nvim", "nvim") == ("nvim", "editors", "path")
+
+
+def test_an_impostor_is_named_as_one(there):
+    assert there(there.bin / "sleep", "vim", "9", comm="vim") == ("vim", "editors", "name")
+    assert there(there.bin / "sleep", "/usr/bin/rsync") == ("rsync", "transfers", "name")
+
+
+def test_scripts_and_many_in_one(there):
+    python = there.bin / "python3.11"
+    assert there(python, "python3", "-u", "/usr/bin/pip", "install") == ("pip", "package_managers", "script")
+    assert there(python, "python3", "-m", "pip", "install") == ("pip", "package_managers", "script")
+    assert there(python, "python3", "app.py") is None
+    assert there(there.bin / "busybox", "wget", "http://x") == ("wget", "transfers", "executable")
+    assert there(there.bin / "busybox", "sleep", "9") is None
+
+
+def test_replaced_while_it_runs(there):
+    assert there("/usr/bin/vim.basic (deleted)", "vim", comm="vim")[0] == "vim"
+
+
+@pytest.mark.parametrize(
+    ("swap", "file"),
+    [
+        ("/home/a/.notes.txt.swp", "/home/a/notes.txt"),
+        ("/home/a/.x.swo", "/home/a/x"),
+        ("/home/a/.local/state/nvim/swap/%home%a%ideas.txt.swp", "/home/a/ideas.txt"),
+    ],
+)
+def test_the_file_of_a_swap(swap, file):
+    assert work._of_swap(swap) == file
+
+
+def test_stale_locks(tmp_path):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    (folder / ".X0-lock").write_text("       77\n")
+    (folder / ".X1-lock").write_text("       78\n")
+    (folder / "a.lock").write_text("not a pid")
+    (folder / "secret").write_text("77")
+    os.symlink(folder / "secret", folder / "b.lock")
+    os.mkfifo(folder / "c.lock")
+    (folder / "d.lock").mkdir()
+    found = list(leftovers._locks(str(tmp_path), Clock(9e9, 5.0), {78}))
+    assert [x.path for x in found] == ["/tmp/.X0-lock"]
+    assert found[0].why == "it names pid 77, which is gone"
