@@ -31,7 +31,7 @@ from .draft import HELPERS, SSHD, Draft, Roots
 from .locks import Held, locks_by_pid, named
 from .multiplexers import Server, is_server, multiplexers
 from .procfs import Proc, terminal
-from .sockets import KEEPALIVE_BYTES, Connection, peer_unresponsive
+from .sockets import KEEPALIVE_BYTES, Connection, peer_unresponsive, socket_inode
 from .terminals import takes_output, unread
 from .work import Known, Programs, internal_sftp, item
 
@@ -185,7 +185,7 @@ class Activity:
         inner = []
         if draft.servant:
             for _number, target in self.proc.descriptors(draft.servant.pid):
-                inode = int(target[8:-1]) if target.startswith("socket:[") else None
+                inode = socket_inode(target)
                 if inode is not None and inode != draft.inode and inode in self._connections:
                     inner.append(self._connections[inode].quiet())
         if inner:

@@ -18,6 +18,7 @@ from typing import Iterable, NamedTuple
 from ..model import Clock, Multiplexer, Process, iso, visible
 from .command import Command, Runner
 from .procfs import Proc
+from .sockets import socket_inode
 
 _FORMAT = "#{pid} #{session_attached} #{session_created} #{session_activity} #{session_name}"
 
@@ -60,7 +61,7 @@ def multiplexers(
             continue
         if listening is None:
             listening = parse_unix(proc.table("net/unix"))
-        inodes = [int(target[8:-1]) for _number, target in proc.descriptors(pid) if target.startswith("socket:[")]
+        inodes = [socket_inode(target) for _number, target in proc.descriptors(pid)]
         path = next((listening[inode] for inode in inodes if inode in listening), None)
         found[pid] = Multiplexer("tmux", pid, start, server.uid, visible(path) if path else None)
         if path:

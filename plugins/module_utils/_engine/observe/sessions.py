@@ -34,7 +34,7 @@ from .draft import HELPERS, SSHD, Draft, Roots, parse_title
 from .leftovers import find_leftovers
 from .logind_sessions import Logind, LogindSession
 from .procfs import KERNEL_THREAD, Proc, terminal
-from .sockets import Connection
+from .sockets import Connection, socket_inode
 
 _MANAGER_CLASSES = ("manager", "manager-early")
 _FILE_TRANSFERS = ("sftp-server", "scp", "rsync", "rsync-ssl")
@@ -425,9 +425,10 @@ class _Look:
             # On one host it is nearly always the same number: start with the last one.
             for number in (self.likely, *range(3, 20), 0) if process else ():
                 target = self.proc.link(f"{process.pid}/fd/{number}") if process else None
-                if target and target.startswith("socket:[") and int(target[8:-1]) in connections:
+                inode = socket_inode(target)
+                if inode in connections:
                     self.likely = number
-                    return int(target[8:-1])
+                    return inode
         return None
 
     # --- whose connection is ours -----------------------------------------------------------------------------------

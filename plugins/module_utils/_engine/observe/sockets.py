@@ -128,6 +128,6 @@ def peer_unresponsive(before: Connection | None, after: Connection | None) -> bo
     return before.unsent > 0 and before.acked == after.acked
 
 
-def sockets_of(targets: set[str]) -> set[int]:
-    """The inodes among descriptors' targets that are sockets."""
-    return {int(target[8:-1]) for target in targets if target.startswith("socket:[")}
+def socket_inode(target: str | None) -> int | None:
+    """The inode in what a descriptor's link says (``socket:[12345]``)."""
+    return int(target[8:-1]) if target and target.startswith("socket:[") and target[8:-1].isdecimal() else None
