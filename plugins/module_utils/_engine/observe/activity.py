@@ -79,6 +79,8 @@ class Activity:
     def audit_id(self, draft: Draft) -> int | None:
         if draft.logind and draft.logind.audit_id:
             return draft.logind.audit_id
+        if draft.logind_id and draft.logind_id.isdecimal():
+            return int(draft.logind_id)  # logind takes the audit session's number where there is one
         return self.proc.number(f"{draft.leader_pid}/sessionid") if draft.leader else None
 
     # --- two looks --------------------------------------------------------------------------------------------------

@@ -20,13 +20,6 @@ _SESSION_SCOPE = re.compile(rb"/session-([A-Za-z0-9_]+)\.scope(?:/|$)", re.M)
 _USER_MANAGER = re.compile(rb"/user@([0-9]+)\.service(?:/|$)", re.M)
 
 
-class Executable(NamedTuple):
-    path: str  # as the kernel tells it; " (deleted)" at its end where the file was replaced
-    device: int
-    inode: int
-    size: int
-
-
 class Cgroup(NamedTuple):
     session: str | None  # logind's session id
     manager: bool  # inside a user's service manager
@@ -181,17 +174,6 @@ class Proc:
         if not numbers:
             return None
         return self.link("self/ns/pid") if len(numbers.group(1).split()) == 1 else "other"
-
-    def executable(self, pid: int) -> Executable | None:
-        path = f"{pid}/exe"
-        try:
-            found = os.stat(path, dir_fd=self._dir)
-            return Executable(os.readlink(path, dir_fd=self._dir), found.st_dev, found.st_ino, found.st_size)
-        except PermissionError:
-            self.forbidden += 1
-        except OSError:
-            pass
-        return None
 
     def descriptors(self, pid: int, limit: int = 4096) -> list[tuple[int, str]]:
         """Open files as (number, target), by number."""

@@ -27,7 +27,7 @@ def takes_output(path: str) -> bool:
     except OSError:
         return True
     try:
-        return not os.isatty(handle) or _polls(handle, select.POLLOUT | select.POLLHUP, select.POLLOUT)
+        return _polls(handle, select.POLLOUT | select.POLLHUP, select.POLLOUT)
     finally:
         os.close(handle)
 

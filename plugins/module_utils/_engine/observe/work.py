@@ -46,42 +46,69 @@ class Programs:
     """The installed programs below `root` that are told apart, by (device, inode) and by size."""
 
     def __init__(self, root: str = "/") -> None:
-        self._by_inode: dict[tuple[int, int], str] = {}
+        self._root = root
+        self._seen: dict[tuple[int, int], Known | None] = {}
+        self._by_inode: dict[tuple[int, int], str] | None = None
         self._by_size: dict[int, list[tuple[str, str]]] = {}
-        self._multicall: dict[tuple[int, int], bool] = {}
+
+    def recognise(self, proc: Proc, pid: int, comm: str) -> Known | None:
+        """What program `pid` runs, if it is one of ours."""
+        exe = f"{proc.root}/{pid}/exe"
+        try:
+            found = os.stat(exe)
+        except OSError:
+            return self._by_word(proc, pid, comm, None)
+        key = (found.st_dev, found.st_ino)
+        if key not in self._seen:
+            self._seen[key] = self._by_file(exe, found)
+        return self._seen[key] or self._by_word(proc, pid, comm, proc.link(f"{pid}/exe"))
+
+    def _by_file(self, exe: str, found: os.stat_result) -> Known | None:
+        """What the running file is, whatever its process calls itself."""
+        try:
+            path = os.readlink(exe)
+        except OSError:
+            return None
+        folder, base = os.path.split(path)
+        if base in CATEGORY and folder[1:] in _FOLDERS:
+            try:
+                installed = os.stat(os.path.join(self._root, path[1:]))
+            except OSError:
+                installed = None
+            if installed and (installed.st_dev, installed.st_ino) == (found.st_dev, found.st_ino):
+                return self._known(base, "executable", None)
+        # A hard link or a copy under another name: only now is every installed program looked up.
+        if self._by_inode is None:
+            self._by_inode = self._look_up()
+        name = self._by_inode.get((found.st_dev, found.st_ino))
+        if name:
+            return self._known(name, "executable", None)
+        for name, original in self._by_size.get(found.st_size, ()):
+            if _same(exe, original, found.st_size):
+                return self._known(name, "content", path)
+        return None
+
+    def _look_up(self) -> dict[tuple[int, int], str]:
+        by_inode: dict[tuple[int, int], str] = {}
         for folder in _FOLDERS:
-            if os.path.islink(os.path.join(root, folder)):  # /bin on a merged /usr
+            if os.path.islink(os.path.join(self._root, folder)):  # /bin on a merged /usr
                 continue
             for name in CATEGORY:
-                path = os.path.join(root, folder, name)
+                path = os.path.join(self._root, folder, name)
                 try:
                     found = os.stat(path)
                 except OSError:
                     continue
-                key = (found.st_dev, found.st_ino)
-                if os.path.basename(os.path.realpath(path)) in _MULTICALL:
-                    self._multicall[key] = True
-                elif stat.S_ISREG(found.st_mode) and key not in self._by_inode:
-                    self._by_inode[key] = name
+                if os.path.basename(os.path.realpath(path)) in _MULTICALL or not stat.S_ISREG(found.st_mode):
+                    continue  # many programs in one file are told by what they are called
+                if by_inode.setdefault((found.st_dev, found.st_ino), name) == name:
                     self._by_size.setdefault(found.st_size, []).append((name, path))
+        return by_inode
 
-    def recognise(self, proc: Proc, pid: int, comm: str) -> Known | None:
-        """What program `pid` runs, if it is one of ours."""
-        try:
-            found: os.stat_result | None = os.stat(f"{proc.root}/{pid}/exe")
-        except OSError:
-            found = None
-        if found:
-            name = self._by_inode.get((found.st_dev, found.st_ino))
-            if name:
-                return self._known(name, "executable", None)
-        running = proc.executable(pid) if found else None
-        path = running.path[:-10] if running and running.path.endswith(" (deleted)") else running and running.path
+    def _by_word(self, proc: Proc, pid: int, comm: str, path: str | None) -> Known | None:
+        """What its file's path or the process itself says."""
+        path = path[:-10] if path and path.endswith(" (deleted)") else path
         base = os.path.basename(path or "")
-        if found and found.st_size in self._by_size:
-            for name, installed in self._by_size[found.st_size]:
-                if _same(f"{proc.root}/{pid}/exe", installed, found.st_size):
-                    return self._known(name, "content", path)
         if base in CATEGORY or _VARIANT.match(base):
             return self._known(base, "path", path)
         arguments = proc.arguments(pid)
