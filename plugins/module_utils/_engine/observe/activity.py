@@ -27,9 +27,8 @@ from ..model import (
     iso,
     visible,
 )
-from .draft import HELPERS, SSHD, Draft, Roots
+from .draft import HELPERS, SSHD, Draft, Roots, is_server
 from .locks import Held, locks_by_pid, named
-from .multiplexers import Server, is_server, multiplexers
 from .procfs import Proc, terminal
 from .sockets import KEEPALIVE_BYTES, Connection, peer_unresponsive, socket_inode
 from .terminals import takes_output, unread
@@ -133,7 +132,7 @@ class Activity:
         ttys = [tty for tty in self._ttys(draft) if tty]
         for tty in ttys:
             try:
-                found = os.stat(os.path.join(self.roots.dev, tty))
+                found = os.stat(f"{self.roots.dev}/{tty}")
             except OSError:
                 continue
             typed.append(max(0.0, self.clock.now - found.st_atime))
@@ -274,17 +273,21 @@ class Activity:
 
     def _works(self) -> dict[int, Work]:
         """The work of each draft, by its place in the list."""
-        servers = []
+        servers: list[tuple[str, Process, int]] = []
         for draft in self.drafts:
             for process in draft.members:
                 program = is_server(process)
                 if program:
                     uid = self.proc.uid(process.pid)
                     if uid is not None:
-                        servers.append(Server(program, process, uid, self.roots.group_of(uid)))
+                        servers.append((program, process, uid))
         boxes: dict[int, Multiplexer] = {}
         if servers:
-            boxes, warnings = multiplexers(self.proc, servers, self.roots.run, self.clock, self.roots.screen)
+            # Compiling a module costs each task a millisecond or two: those that few hosts need wait until then.
+            from .multiplexers import Server, multiplexers
+
+            asked = [Server(*server, self.roots.group_of(server[2])) for server in servers]
+            boxes, warnings = multiplexers(self.proc, asked, self.roots.run, self.clock, self.roots.screen)
             self.warnings.extend(warnings)
         held = locks_by_pid(self.proc) if self.drafts else {}
         return {place: self._one(draft, boxes, held) for place, draft in enumerate(self.drafts)}
@@ -406,7 +409,7 @@ class Activity:
         return {
             tty: unread(self.proc, holder, tty)
             for tty in self._ttys(draft)
-            if not takes_output(os.path.join(self.roots.dev, tty))
+            if not takes_output(f"{self.roots.dev}/{tty}")
         }
 
     def _stuck(self, draft: Draft, still: dict[str, bool | None]) -> tuple[bool | None, Trouble | None]:

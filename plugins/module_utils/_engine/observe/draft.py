@@ -107,3 +107,13 @@ def parse_title(title: str) -> Title | None:
     if not found or found.group("user").startswith("/") or found.group("part") == "listener":
         return None
     return Title(found.group("user"), found.group("place") or "", found.group("part") or "")
+
+
+def is_server(process: Process) -> str | None:
+    """``tmux`` or ``screen`` by the name that the server gives itself: as the client it runs the same file."""
+    if process.comm == "tmux: server":
+        return "tmux"
+    # screen's server is a session of its own; its client is the foreground of a terminal.
+    if process.comm == "screen" and process.tty == 0 and process.sid == process.pid:
+        return "screen"
+    return None

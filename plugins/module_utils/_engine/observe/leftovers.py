@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Iterable, Sequence
 
 from ..model import Clock, Leftover, Multiplexer, Process, Session, visible
-from .draft import SSHD, Roots, parse_title
-from .multiplexers import is_server
+from .draft import SSHD, Roots, is_server, parse_title
 from .procfs import KERNEL_THREAD, Proc
 
 # Uids that people have (login.defs(5), UID_MIN); 65534 is nobody.

@@ -30,16 +30,6 @@ class Server(NamedTuple):
     gid: int
 
 
-def is_server(process: Process) -> str | None:
-    """``tmux`` or ``screen`` by the name that the server gives itself: as the client it runs the same file."""
-    if process.comm == "tmux: server":
-        return "tmux"
-    # screen's server is a session of its own; its client is the foreground of a terminal.
-    if process.comm == "screen" and process.tty == 0 and process.sid == process.pid:
-        return "screen"
-    return None
-
-
 def parse_unix(data: bytes) -> dict[int, str]:
     """Path by inode of the listening sockets in /proc/net/unix."""
     rows = re.findall(rb"^\S+ \S+ \S+ 00010000 \S+ \S+ +([0-9]+) (/.*)$", data, re.M)  # __SO_ACCEPTCON

@@ -9,6 +9,7 @@ know, name what /proc does not see (a session whose leader is gone), and are con
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Iterable
 
@@ -31,7 +32,6 @@ from ..model import (
 from . import utmp
 from .activity import Activity
 from .draft import HELPERS, SSHD, Draft, Roots, parse_title
-from .leftovers import find_leftovers
 from .logind_sessions import Logind, LogindSession
 from .procfs import KERNEL_THREAD, Proc, terminal
 from .sockets import Connection, socket_inode
@@ -43,10 +43,15 @@ _FILE_TRANSFERS = ("sftp-server", "scp", "rsync", "rsync-ssl")
 def observe(roots: Roots, sample: float = 0.0, want_leftovers: bool = False) -> Observation:
     """Look once, or twice `sample` seconds apart: only two looks tell what moves in a session without a terminal."""
     proc = Proc(roots.proc)
+    # Tens of thousands of values, none of them garbage before the end: collecting would only walk them again and again.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         return _Look(roots, proc).run(sample, want_leftovers)
     finally:
         proc.close()
+        if collecting:
+            gc.enable()
 
 
 class _Look:
@@ -108,6 +113,8 @@ class _Look:
         sessions = activity.sessions(self._boot_id(), own)
         found: tuple[Leftover, ...] = ()
         if want_leftovers:
+            from .leftovers import find_leftovers
+
             found = find_leftovers(self.roots, self.proc, self.clock, self.table, set(self.owner), sessions)
         self._say_what_was_hidden()
         return Observation(
