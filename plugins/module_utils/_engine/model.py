@@ -9,7 +9,7 @@ Seconds are integers or floats as said; a None is "could not be known", never a 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 TERMINAL, EXEC, SFTP, FORWARD, MOSH, CONSOLE, GRAPHICAL = (
@@ -225,14 +225,11 @@ class Observation:
 
 def plain(value: Any) -> Any:
     """`value` as lists, dicts and scalars; the field `session_class` is called `class` there."""
-    if is_dataclass(value):
-        found: dict[str, Any] = {}
-        for field in fields(value):
-            found["class" if field.name == "session_class" else field.name] = plain(getattr(value, field.name))
-        return found
+    if isinstance(value, (str, int, float, type(None))):
+        return value
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value
+    return {"class" if name == "session_class" else name: plain(item) for name, item in vars(value).items()}
 
 
 def iso(seconds: float | None) -> str | None:
