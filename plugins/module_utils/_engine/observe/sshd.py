@@ -483,6 +483,10 @@ def _current(
 def _reload(tree: Tree, init: str, unit: str | None, units: Sequence[Mapping[str, str]], daemon: Daemon) -> list[str]:
     """The argv that makes the daemon read its configuration again without touching connections."""
     active = {u["Id"] for u in units if u.get("ActiveState") in ("active", "reloading")}
+    if init == "systemd" and unit and {f"{unit}.service", f"{unit}.socket"} <= active:
+        # systemd holds the listening socket: on SIGHUP sshd 10.0 dies of "Cannot bind any address", so it is put away
+        # instead, and the next connection starts it anew. Connections stay (KillMode=process), and none is refused.
+        return ["systemctl", "stop", f"{unit}.service"]
     if init == "systemd" and unit and f"{unit}.service" in active:
         return ["systemctl", "reload", f"{unit}.service"]
     script = next((n for n in ("ssh", "sshd") if tree.exists(f"/etc/init.d/{n}")), None)
