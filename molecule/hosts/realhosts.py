@@ -92,18 +92,26 @@ class Machine:
         return self.start(name, **args)()
 
     def start(
-        self, name: str, /, *, check: bool = False, diff: bool = False, variables: dict | None = None, **args: t.Any
+        self,
+        name: str,
+        /,
+        *,
+        check: bool = False,
+        diff: bool = False,
+        variables: dict | None = None,
+        options: t.Sequence[str] = (),
+        **args: t.Any,
     ) -> t.Callable[[], dict]:
         """Begin to run the module; the function returned waits for its end and gives what it returned.
 
         `name` without dots is one of this collection; `check` is check mode; `variables` are the host's, such as the
-        user to connect as.
+        user to connect as; `options` are further words for ansible.
         """
         folder = tempfile.TemporaryDirectory(prefix="result-")
         result, inventory = pathlib.Path(folder.name, "result.json"), pathlib.Path(folder.name, "hosts.json")
         inventory.write_text(inventory_of([self], variables))
         argv = ["ansible", "-i", inventory, self.name, "-m", name if "." in name else f"sessionops.policy.{name}"]
-        argv += ["-a", json.dumps(args), *["--check"] * check, *["--diff"] * diff]
+        argv += ["-a", json.dumps(args), *["--check"] * check, *["--diff"] * diff, *options]
         callback = {
             "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "molecule/hosts/callback"),
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",

@@ -218,7 +218,7 @@ def test_socket_activation(machine):
         write(machine, f"{DROP_INS}/10-x.conf", "MaxSessions 7\n")
         changed = engine(machine)["sshd"]
         assert changed["current"] is per_connection
-        assert changed["reload"] == ([] if per_connection else [["systemctl", "reload", "ssh.service"]])
+        assert changed["reload"] == ([] if per_connection else [["systemctl", "stop", "ssh.service"]])
         for argv in changed["reload"]:
             inside(machine, shlex.join(argv))
         assert engine(machine)["sshd"]["current"] is True

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pathlib
 import shlex
@@ -14,12 +13,14 @@ import subprocess
 import time
 
 import pytest
+from realhosts import RELEASES, booted
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
-_spec = importlib.util.spec_from_file_location("hosts_conftest", CHECKOUT / "tests/integration/hosts/conftest.py")
-_shared = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_shared)
-host = _shared.host
+
+@pytest.fixture(scope="module", params=sorted(RELEASES))
+def host(request):
+    name = f"{request.path.stem.replace('test_', '').replace('_', '-')}-{request.param}"
+    with booted(name, RELEASES.get(request.param, request.param)) as machine:
+        yield machine
 
 
 class People:
@@ -29,11 +30,10 @@ class People:
         self.host, self.folder = host, folder
         self.server = f"people-{os.getpid()}-{host.name}"
         self.frozen = []
-        self.ssh = shlex.split(_said([_shared.TESTHOST, "inventory", host.name], "ssh_common_args"))
-        port = _said([_shared.TESTHOST, "port", host.name]).strip()
-        key = _said([_shared.TESTHOST, "inventory", host.name], "ssh_private_key_file")
-        self.options = [*self.ssh, "-i", key]
-        self.port = port
+        variables = host.variables
+        self.ssh = shlex.split(variables["ansible_ssh_common_args"])
+        self.options = [*self.ssh, "-i", variables["ansible_ssh_private_key_file"]]
+        self.port = str(variables["ansible_port"])
 
     def open(self, name, argv):
         # Not the pane's own process: tmux sends that one SIGCONT when it is stopped.
@@ -46,7 +46,9 @@ class People:
 
     def inside(self, name, *argv):
         """A program run on the host that is part of no ssh session."""
-        self.open(name, [_shared.TESTHOST, "exec", self.host.name, *argv])
+        variables = self.host.variables
+        enter = [*shlex.split(variables["testhost_enter"]), "podman", "exec", "-i", variables["testhost_container"]]
+        self.open(name, [*enter, *argv])
 
     def type(self, name, *keys):
         keys = [key[:-1] + "\\;" if key.endswith(";") else key for key in keys]  # to tmux it ends a command
@@ -78,13 +80,8 @@ class People:
         subprocess.run(["tmux", "-L", self.server, "kill-server"], check=False)
 
 
-def _said(argv, variable=None):
-    text = subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True).stdout
-    if variable:
-        import json
-
-        return json.loads(text)["all"]["vars"]["ansible_" + variable]
-    return text
+def _said(argv):
+    return subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +90,3 @@ def people(host, tmp_path_factory):
     there.open("keep", ["sleep", "3600"])
     yield there
     there.leave()
-
-
-@pytest.fixture(scope="session")
-def shared():
-    return _shared

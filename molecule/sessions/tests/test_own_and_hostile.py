@@ -5,10 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-
 import pytest
 
 ADMIN = {"ansible_user": "admin"}
@@ -25,49 +21,36 @@ WAYS = {
 }
 
 
-def look(host, shared, tmp_path, variables, options=(), **args):
-    """session_info's result; `host.module` has no words for async."""
-    result = tmp_path / "result.json"
-    env = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(shared.CHECKOUT / "playbooks/collections"),
-        "ANSIBLE_CALLBACK_PLUGINS": str(shared.HERE / "callback"),
-        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
-        "ANSIBLE_STDOUT_CALLBACK": "result_file",
-        "RESULT_FILE": str(result),
-    }
-    argv = [shared._tool("ansible"), "-i", str(host.inventory), host.name, "-m", "sessionops.policy.session_info"]
-    argv += ["-a", json.dumps({"sample": 0, **args}), "--extra-vars", json.dumps(variables), *options]
-    said = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert result.exists(), said
-    return json.loads(result.read_text())
+def look(host, variables, options=(), **args):
+    """session_info's result; `options` are words for ansible, such as those for async."""
+    return host.start("session_info", variables=variables, options=options, **{"sample": 0, **args})()
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_own_session(host, shared, tmp_path, way):
+def test_own_session(host, way):
     variables, options = WAYS[way]
-    seen = look(host, shared, tmp_path, variables, options)
+    seen = look(host, variables, options)
     assert "sessions" in seen, seen
     own = [s for s in seen["sessions"] if s["is_self"]]
     assert [s["user"] for s in own] == [variables.get("ansible_user", "root")], seen["self_known_by"]
     assert seen["self_known_by"] and "self" in own[0]["protected_because"]
 
 
-def test_not_root_says_what_it_cannot_see(host, people, shared, tmp_path):
+def test_not_root_says_what_it_cannot_see(host, people):
     people.login("secret", "carol", "sleep 3333")
     people.login("other", "carol", "tmux", options=["-t"])
     people.await_screen("other", "carol@")
-    seen = look(host, shared, tmp_path, {"ansible_user": "alice"}, sample=1)
+    seen = look(host, {"ansible_user": "alice"}, sample=1)
     assert any("not running as root" in sentence for sentence in seen["warnings"])
     (command,) = [s for s in seen["sessions"] if s["user"] == "carol" and s["kind"] == "exec"]
     assert command["idle"] is None and command["idle_signal"] == "none" and not command["stale"]
 
 
-def test_hidepid(host, shared, tmp_path):
+def test_hidepid(host):
     host.ssh("mount -o remount,hidepid=2 /proc")
     try:
-        seen = look(host, shared, tmp_path, {"ansible_user": "alice"})
-        all_of_it = look(host, shared, tmp_path, {})
+        seen = look(host, {"ansible_user": "alice"})
+        all_of_it = look(host, {})
     finally:
         host.ssh("mount -o remount,hidepid=0 /proc")
     assert any("hidepid" in sentence for sentence in seen["warnings"])

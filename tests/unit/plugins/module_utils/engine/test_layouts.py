@@ -10,8 +10,8 @@ import pathlib
 
 import pytest
 from ansible_collections.sessionops.policy.plugins.module_utils._engine import platforms
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.policy import observe_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.command import Answer
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.policy import observe_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
 
 LAYOUTS = pathlib.Path(__file__).parent / "layouts"
