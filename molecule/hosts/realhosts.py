@@ -31,9 +31,8 @@ Done = subprocess.CompletedProcess
 def run(argv: t.Sequence[object], **kw: t.Any) -> Done:
     """Never with this terminal's stdin, which ssh would eat."""
     source = {} if "input" in kw else {"stdin": subprocess.DEVNULL}
-    return subprocess.run(
-        [str(word) for word in argv], **{"check": False, "text": True, **source, **kw}, capture_output=True
-    )
+    check, text = kw.pop("check", False), kw.pop("text", True)
+    return subprocess.run([str(word) for word in argv], check=check, text=text, capture_output=True, **source, **kw)
 
 
 def until(condition: t.Callable[[], t.Any], limit: float, every: float = 0.2) -> t.Any:

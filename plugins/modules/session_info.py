@@ -116,38 +116,28 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Who is on
-  hosts: all
-  gather_facts: false
-  become: true
-  tasks:
-    - name: Look
-      sessionops.policy.session_info:
-      register: on
+- name: Look who is on
+  sessionops.policy.session_info:
+  register: seen
 
-    - name: Show a table
-      ansible.builtin.debug:
-        msg: "{{ table.splitlines() }}"
-      vars:
-        table: |-
-          {% for s in on.sessions %}
-          {{ '%-10s %-9s %-15s %-7s %6s  %s' | format(s.user, s.kind, s.remote_host or '-', s.ttys | join(','),
-             s.idle if s.idle is not none else '?', s.work.foreground | join(' ')) }}
-          {% endfor %}
+- name: Show it as a table
+  ansible.builtin.debug:
+    msg: "{{ table.splitlines() }}"
+  vars:
+    table: |-
+      {% for s in seen.sessions %}
+      {{ '%-10s %-9s %-15s %-7s %6s  %s' | format(s.user, s.kind, s.remote_host or '-', s.ttys | join(','),
+         s.idle if s.idle is not none else '?', s.work.foreground | join(' ')) }}
+      {% endfor %}
 
-- name: All sessions idle over 2 h with nothing open in them
-  hosts: all
-  gather_facts: false
-  become: true
-  tasks:
-    - name: Look
-      sessionops.policy.session_info:
-        idle_over: 2h
-      register: on
+- name: Look for sessions idle over 2 h
+  sessionops.policy.session_info:
+    idle_over: 2h
+  register: seen
 
-    - name: Show them
-      ansible.builtin.debug:
-        msg: "{{ on.sessions | selectattr('stale') | rejectattr('protected') | map(attribute='id') | list }}"
+- name: Show those with nothing open in them
+  ansible.builtin.debug:
+    msg: "{{ seen.sessions | selectattr('stale') | rejectattr('protected') | map(attribute='id') | list }}"
 
 - name: Which transfers stand still, and which clients are frozen
   sessionops.policy.session_info:

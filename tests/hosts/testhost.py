@@ -50,8 +50,8 @@ SYSVINIT = "sysvinit-core sysv-rc initscripts busybox-syslogd"
 KSH = {"bullseye": "ksh", "bookworm": "ksh93u+m", "trixie": "ksh93u+m"}
 
 
-def sh(argv, **kw):
-    return subprocess.run([str(a) for a in argv], **{"check": True, "text": True, **kw})
+def sh(argv, check=True, **kw):
+    return subprocess.run([str(a) for a in argv], check=check, text=True, **kw)
 
 
 def die(sentence):

@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Record what session_info reads of /proc, as JSON for the unit tests.
 
-    testhost exec deb12 python3 - < tests/hosts/record-proc > tests/unit/.../recorded/bookworm.json
+    testhost exec deb12 python3 - < tests/hosts/record_proc.py > tests/unit/.../recorded/bookworm.json
 
 Files are text with undecodable bytes as surrogates; environ is left out.
 """
