@@ -198,6 +198,7 @@ def playbook(
         inventory.write_text(inventory_of(machines, connection))
         words = ["ansible-playbook", "-i", inventory, path, "-e", json.dumps(extra), *argv]
         done = run(words, env=environment(), timeout=300)
+        done.stdout += done.stderr  # failures are on either, by the controller's settings
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
