@@ -30,6 +30,13 @@ options:
     type: list
     elements: str
     default: []
+  login_shells:
+    description:
+      - Whether to start a login shell of each kind and see its timeout. Without, RV(shell.login), RV(shell.non_login) and
+        RV(shell.login_by_user) are empty, and the answer comes sooner.
+      - Needed to judge O(wanted).
+    type: bool
+    default: true
   wanted:
     description:
       - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their
@@ -268,6 +275,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "users": {"type": "list", "elements": "str", "default": []},
+            "login_shells": {"type": "bool", "default": True},
             "wanted": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -276,8 +284,15 @@ def main():
         wanted = parse_wanted(module.params["wanted"])
     except ValueError as error:
         module.fail_json(msg=str(error))
+    if wanted and not module.params["login_shells"]:
+        module.fail_json(msg="wanted cannot be judged without the shells: leave login_shells out.")
     users = [*module.params["users"], *(wanted.get("exempt_users") or [])]
-    facts = observe_policy(Tree(), list(dict.fromkeys(users)), wanted.get("exempt_groups") or [])
+    facts = observe_policy(
+        Tree(),
+        list(dict.fromkeys(users)),
+        wanted.get("exempt_groups") or [],
+        login_shells=module.params["login_shells"],
+    )
     facts["findings"] = judge_policy(wanted, facts)
     for sentence in facts.pop("warnings"):
         module.warn(sentence)

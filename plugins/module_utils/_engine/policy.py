@@ -220,6 +220,11 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         if state == "present" and set_by_operator is not None and not set(enforced_by) & set(layers):
             warnings.append(f"session_policy_{name} is set, but {_or(enforced_by)} is not among session_policy_layers.")
 
+    if "sshd" in layers and sshd.get("config_ok") is False:
+        errors.append(
+            "sshd refuses its configuration as it is, so nothing was touched. Repair it first: "
+            + str(sshd.get("config_error"))
+        )
     errors += _contradictions(values, sshd)
     warnings += _doubts(values, sshd)
     if values["channel_idle_timeout"] and (exempt_users or exempt_groups):

@@ -26,12 +26,14 @@ def observe_policy(
     groups: Sequence[str] = (),
     run: Runner = run_together,
     root: bool | None = None,
+    login_shells: bool = True,
 ) -> dict[str, Any]:
     """Everything policy_info returns but the findings.
 
     Args:
         users, groups: the names that somebody asked about.
         root: whether we may see everything and become anybody; by default, whether we are root.
+        login_shells: whether to start the shells and see what their logins get.
     """
     root = os.geteuid() == 0 if root is None else root
     release = host.os_release(tree)
@@ -46,7 +48,7 @@ def observe_policy(
     shells = shell.find_shells(tree)
     home = "/etc/skel" if tree.is_dir("/etc/skel") else "/nonexistent"
     asked = {
-        **shell.questions(shells, root, home, existing),
+        **(shell.questions(shells, root, home, existing) if login_shells else {}),
         **sshd.questions(tree, platform, daemon, list(existing)),
         **logind.questions(tree),
         **host.questions(tree),
@@ -74,7 +76,7 @@ def observe_policy(
     facts["warnings"] = [
         *facts["sshd"].pop("warnings"),
         *facts["shell"].pop("warnings"),
-        *_about_sight(tree, root),
+        *_about_sight(tree, shells_as_ourselves=login_shells and not root),
     ]
     return facts
 
@@ -105,11 +107,11 @@ def _with_iso_times(facts: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _about_sight(tree: Tree, root: bool) -> list[str]:
+def _about_sight(tree: Tree, shells_as_ourselves: bool) -> list[str]:
     said = []
     if tree.unreadable:
         listed = ", ".join(sorted(tree.unreadable))
         said.append(f"Not readable for this user, so values from there are missing: {listed}.")
-    if not root:
+    if shells_as_ourselves:
         said.append("Without root, the login shells were run as the current account, not as an unprivileged one.")
     return said

@@ -156,3 +156,17 @@ def test_nothing_at_all(tmp_path):
     assert facts["limits"]["active"] is None
     assert facts["users"] == {"nobody-of-that-name": {"existing": False}}
     assert not any(facts["shell"]["shells"].values())
+
+
+def test_without_login_shells_none_is_started_and_the_rest_is_the_same():
+    asked = []
+
+    def run(commands):
+        asked.extend(commands)
+        return recorded(LAYOUTS / "rhel9")(commands)
+
+    brief = observe_policy(Tree(str(LAYOUTS / "rhel9")), run=run, root=True, login_shells=False)
+    whole = observe("rhel9")
+    assert whole["shell"]["login"] and not brief["shell"]["login"]
+    assert not [question for question in asked if question.startswith("shell.")]
+    assert {**brief, "shell": None, "warnings": None} == {**whole, "shell": None, "warnings": None}

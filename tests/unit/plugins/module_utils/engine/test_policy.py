@@ -262,3 +262,10 @@ def test_a_good_value_arrives_as_it_is(profile, setting, value):
     resolved = resolve(PROFILES, {"profile": profile, setting: value})
     assert resolved.errors == []
     assert str(resolved.values[setting]) == str(value)
+
+
+def test_an_sshd_that_refuses_its_configuration_is_refused_where_sshd_is_to_be_set():
+    broken = {"sshd": {**sshd(), "config_ok": False, "config_error": "line 3: Bad configuration option: Perhaps"}}
+    (error,) = resolve(PROFILES, {"layers": ["sshd", "shell"]}, broken).errors
+    assert "nothing was touched" in error and "line 3: Bad configuration option" in error
+    assert resolve(PROFILES, {"layers": ["shell"]}, broken).errors == []
