@@ -32,8 +32,8 @@ options:
     default: []
   login_shells:
     description:
-      - Whether to start a login shell of each kind and see its timeout. Without, RV(shell.login), RV(shell.non_login) and
-        RV(shell.login_by_user) are empty, and the answer comes sooner.
+      - Whether to start a login shell of each kind and see its timeout. Without, RV(shell.login),
+        RV(shell.non_login) and RV(shell.login_by_user) are empty, and the answer comes sooner.
       - Needed to judge O(wanted).
     type: bool
     default: true
