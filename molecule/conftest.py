@@ -47,6 +47,19 @@ def fleet(request: pytest.FixtureRequest) -> t.Iterator[list[Machine]]:
         yield [stack.enter_context(booted(name_of(request, r), RELEASES[r])) for r in sorted(RELEASES)]
 
 
+@pytest.fixture(scope="module")
+def hosts(fleet: list[Machine]) -> dict[str, Machine]:
+    """The fleet by image."""
+    return {machine.image: machine for machine in fleet}
+
+
+@pytest.fixture(scope="module")
+def login() -> t.Iterator[t.Callable[..., Person]]:
+    """Seat people at terminals who stay until the file's last test; at_prompt() waits for the prompt."""
+    with contextlib.ExitStack() as stack:
+        yield lambda machine, user: stack.enter_context(Person(machine, user))
+
+
 @pytest.fixture
 def boot(request: pytest.FixtureRequest) -> t.Iterator[t.Callable[[str], Machine]]:
     """Boot a further host: boot("bookworm"), boot("bookworm-sysvinit")."""

@@ -210,6 +210,30 @@ def role(machines: t.Sequence[Machine], name: str, *argv: str, check: bool = Tru
     return playbook(machines, [play], *argv, check=check)
 
 
+@dataclasses.dataclass(frozen=True)
+class Applied:
+    """What a role did: all it printed, and how many tasks changed something, host by host."""
+
+    output: str
+    changed: list[int]
+
+
+def applied(machines: t.Sequence[Machine], name: str, **variables: t.Any) -> Applied:
+    """A role with its own variables, which are given without its name in front."""
+    said = role(machines, name, **{f"{name}_{key}": value for key, value in variables.items()}).stdout
+    return Applied(said, [int(count) for count in re.findall(r" changed=(\d+)", said)])
+
+
+def inside(host: Machine, script: str) -> str:
+    """What a script says that runs inside the host, past ssh and PAM."""
+    return host.exec(script).stdout
+
+
+def over_ssh(host: Machine, user: str, command: str, *options: str) -> Done:
+    """A command over ssh, without a terminal unless `options` ask for one."""
+    return run([*host.ssh_argv(user, *options), command], timeout=60)
+
+
 def harden(machines: t.Sequence[Machine], *argv: str, **kw: t.Any) -> Done:
     return playbook(machines, CHECKOUT / "playbooks/harden.yml", *argv, **kw)
 

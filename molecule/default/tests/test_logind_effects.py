@@ -5,21 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
 
 import pytest
-from realhosts import RELEASES, Person, role, run
+from realhosts import RELEASES, applied, inside, over_ssh
 
 SECONDS = 30  # A terminal's time of last input is 8 s coarse.
 MANAGER = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
-
-
-@pytest.fixture(scope="module")
-def hosts(fleet):
-    return {machine.image: machine for machine in fleet}
 
 
 @pytest.fixture(params=sorted(RELEASES.values()))
@@ -28,34 +22,9 @@ def host(request, hosts):
 
 
 @pytest.fixture(scope="module")
-def login():
-    """login(host, user): a person at a terminal; at_prompt() waits for the prompt."""
-    with contextlib.ExitStack() as stack:
-        yield lambda host, user: stack.enter_context(Person(host, user))
-
-
-class Applied:
-    def __init__(self, done):
-        self.output = done.stdout
-        self.changed = [int(n) for n in re.findall(r" changed=(\d+)", done.stdout)]
-
-
-@pytest.fixture(scope="module")
 def apply(fleet):
     """apply(**variables): the role on all hosts."""
-    return lambda **variables: Applied(
-        role(fleet, "logind_sessions", **{f"logind_sessions_{k}": v for k, v in variables.items()})
-    )
-
-
-def inside(host, script):
-    """A script inside the host, past ssh and PAM."""
-    return host.exec(script).stdout
-
-
-def over_ssh(host, user, command, *options):
-    """A command over ssh, without a terminal unless `options` ask for one."""
-    return run([*host.ssh_argv(user, *options), command], timeout=60)
+    return lambda **variables: applied(fleet, "logind_sessions", **variables)
 
 
 def logind(host, name):

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 
 import pytest
-from realhosts import RELEASES, Person, role, run
+from realhosts import RELEASES, applied, inside, over_ssh, run
 
 SNIPPET = "/etc/profile.d/00-session-policy.sh"
 LOGIN_SHELLS = {
@@ -28,45 +27,15 @@ SECONDS = 6
 ENDS = {"alice": (SECONDS, 30), "bob": (SECONDS + 60, 110), "carol": (SECONDS, 30), "dave": (60, 100), "mike": (6, 30)}
 
 
-@pytest.fixture(scope="module")
-def hosts(fleet):
-    return {machine.image: machine for machine in fleet}
-
-
 @pytest.fixture(params=sorted(RELEASES.values()))
 def host(request, hosts):
     return hosts[request.param]
 
 
 @pytest.fixture(scope="module")
-def login():
-    """login(host, user): a person at a terminal; at_prompt() waits for the prompt."""
-    with contextlib.ExitStack() as stack:
-        yield lambda host, user: stack.enter_context(Person(host, user))
-
-
-class Applied:
-    def __init__(self, done):
-        self.output = done.stdout
-        self.changed = [int(n) for n in re.findall(r" changed=(\d+)", done.stdout)]
-
-
-@pytest.fixture(scope="module")
 def apply(fleet):
     """apply(**variables): the role on all hosts."""
-    return lambda **variables: Applied(
-        role(fleet, "shell_timeout", **{f"shell_timeout_{k}": v for k, v in variables.items()})
-    )
-
-
-def inside(host, script):
-    """A script inside the host, past ssh and PAM."""
-    return host.exec(script).stdout
-
-
-def over_ssh(host, user, command, *options):
-    """A command over ssh, without a terminal unless `options` ask for one."""
-    return run([*host.ssh_argv(user, *options), command], timeout=60)
+    return lambda **variables: applied(fleet, "shell_timeout", **variables)
 
 
 @pytest.fixture(scope="module", autouse=True)
