@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from realhosts import harden, role
 
 MAIN = "/etc/ssh/sshd_config"
 DROP_INS = "/etc/ssh/sshd_config.d"
@@ -13,92 +14,112 @@ SSH_AND_SHELL = ["sshd", "shell"]
 
 
 @pytest.fixture
-def virgin(machine):
-    """The host as it was before the test, afterwards too."""
-    machine.exec("rm -rf /root/etc && cp -a /etc /root/etc")
-    yield machine
-    # podman mounts hosts, hostname and resolv.conf over files of /etc, which therefore stay.
-    machine.exec("rm -rf /etc/ssh /etc/profile.d /etc/systemd /etc/security /etc/bash.bashrc")
-    machine.exec("cd /root/etc && cp -a ssh profile.d systemd security bash.bashrc /etc/")
-    machine.exec("systemctl reload ssh")
+def virgin(fleet):
+    """The hosts as they were before the test, afterwards too."""
+    for machine in fleet:
+        machine.exec("rm -rf /root/etc && cp -a /etc /root/etc")
+    yield fleet
+    for machine in fleet:
+        # podman mounts hosts, hostname and resolv.conf over files of /etc, which therefore stay.
+        machine.exec("rm -rf /etc/ssh /etc/profile.d /etc/systemd /etc/security /etc/bash.bashrc")
+        machine.exec("cd /root/etc && cp -a ssh profile.d systemd security bash.bashrc /etc/ && systemctl reload ssh")
+
+
+def rewrite(machine, before="", after=""):
+    """Put text above and below what is in sshd's main file."""
+    machine.write(MAIN, before + machine.exec(f"cat {MAIN}").stdout + after)
+
+
+def in_force(machine, user=None, **wanted):
+    effective = machine.sshd_effective(user)
+    return {key: effective[key] for key in wanted} == wanted
 
 
 @pytest.mark.parametrize("include", [True, False])
 def test_a_vendor_drop_in_odd_spellings_and_a_match_block_at_the_end(virgin, include):
-    virgin.write(f"{DROP_INS}/50-cloud-init.conf", "ClientAliveInterval 0\n")
-    if not include:
-        virgin.exec(f"sed -i '/^Include/d' {MAIN}")
-    rest = virgin.exec(f"cat {MAIN}").stdout
-    spellings = 'ClientAliveInterval=0\nloginGraceTime\t=\t"7"\nMaxSessions "3"\n'
-    virgin.write(MAIN, spellings + rest + "\nMatch User dave\n  X11Forwarding no")
-    virgin.harden()
+    for machine in virgin:
+        machine.write(f"{DROP_INS}/50-cloud-init.conf", "ClientAliveInterval 0\n")
+        if not include:
+            machine.exec(f"sed -i '/^Include/d' {MAIN}")
+        spellings = 'ClientAliveInterval=0\nloginGraceTime\t=\t"7"\nMaxSessions "3"\n'
+        rewrite(machine, spellings, "\nMatch User dave\n  X11Forwarding no")
+    harden(virgin)
     wanted = {"clientaliveinterval": "300", "clientalivecountmax": "3", "logingracetime": "60", "maxsessions": "10"}
-    for user in (None, "alice", "dave"):
-        effective = virgin.sshd_effective(user)
-        assert {key: effective[key] for key in wanted} == wanted
+    for machine in virgin:
+        for user in (None, "alice", "dave"):
+            assert in_force(machine, user, **wanted), (machine.name, user)
 
 
 def test_a_drop_in_that_sorts_before_ours_is_named_and_fails_the_run(virgin):
-    virgin.write(f"{DROP_INS}/00-a-vendor.conf", "# a vendor's\nClientAliveInterval 0\n")
+    for machine in virgin:
+        machine.write(f"{DROP_INS}/00-a-vendor.conf", "# a vendor's\nClientAliveInterval 0\n")
     # Without the block in the main file, as on distributions whose scanners read drop-ins, the first drop-in wins.
-    virgin.role("sshd_timeouts", sshd_timeouts_client_alive_interval=300, sshd_timeouts_main_file=False)
+    role(virgin, "sshd_timeouts", sshd_timeouts_client_alive_interval=300, sshd_timeouts_main_file=False)
     wanted = {"layers": ["sshd"], "client_alive_interval": 300}
-    (finding,) = virgin.module("policy_info", wanted=wanted)["findings"]
-    assert finding["compliant"] is False
-    assert finding["overridden_by"] == f"{DROP_INS}/00-a-vendor.conf:2 0"
+    for machine in virgin:
+        (finding,) = machine.module("policy_info", wanted=wanted)["findings"]
+        assert finding["compliant"] is False
+        assert finding["overridden_by"] == f"{DROP_INS}/00-a-vendor.conf:2 0"
     # harden.yml puts the same values above the Include of this distribution's main file, and so wins.
-    virgin.harden()
-    assert virgin.sshd_effective()["clientaliveinterval"] == "300"
+    harden(virgin)
+    assert all(in_force(machine, clientaliveinterval="300") for machine in virgin)
 
 
 def test_a_match_block_of_somebody_elses_that_lets_a_user_off_is_named_and_fails_the_run(virgin):
-    rest = virgin.exec(f"cat {MAIN}").stdout
-    virgin.write(MAIN, rest + "\nMatch User dave\n  ClientAliveInterval 0\n")
-    done = virgin.harden(check=False)
+    for machine in virgin:
+        rewrite(machine, after="\nMatch User dave\n  ClientAliveInterval 0\n")
+    done = harden(virgin, check=False)
     assert done.returncode != 0
-    line = 1 + int(virgin.exec(f"grep -n 'Match User dave' {MAIN}").stdout.partition(":")[0])
-    assert f"{MAIN}:{line}" in done.stdout, done.stdout
+    assert done.stdout.count(" failed=1 ") == len(virgin), done.stdout
+    for machine in virgin:
+        line = 1 + int(machine.exec(f"grep -n 'Match User dave' {MAIN}").stdout.partition(":")[0])
+        assert f"{MAIN}:{line}" in done.stdout, done.stdout
     assert "Match User dave" in done.stdout
     # Who is exempt on purpose may have such a block.
-    virgin.harden(session_policy_exempt_users=["dave"])
+    harden(virgin, session_policy_exempt_users=["dave"])
 
 
 def test_an_earlier_readonly_tmout_is_named_and_fails_where_it_wins(virgin):
-    virgin.write("/etc/profile.d/00-aaa.sh", "readonly TMOUT=0\n")
-    done = virgin.harden(check=False, session_policy_layers=SSH_AND_SHELL)
+    for machine in virgin:
+        machine.write("/etc/profile.d/00-aaa.sh", "readonly TMOUT=0\n")
+    done = harden(virgin, check=False, session_policy_layers=SSH_AND_SHELL)
     # bash reads its bashrc before profile.d and has our timeout; mksh has the foreign one.
-    assert done.returncode != 0
+    assert done.stdout.count(" failed=1 ") == len(virgin), done.stdout
     assert "/etc/profile.d/00-aaa.sh:1" in done.stdout, done.stdout
-    assert virgin.at_a_login("alice", "echo [$TMOUT]").stdout.splitlines()[-1] == "[900]"
+    for machine in virgin:
+        assert machine.at_a_login("alice", "echo [$TMOUT]").stdout.splitlines()[-1] == "[900]"
 
 
 def test_without_include_the_settings_go_into_the_main_file(virgin):
-    virgin.exec(f"sed -i '/^Include/d' {MAIN}")
-    virgin.write(MAIN, virgin.exec(f"cat {MAIN}").stdout + "Match User dave\n  X11Forwarding no")
-    before = virgin.tree("/etc/ssh")
-    virgin.harden()
-    assert virgin.sshd_effective()["clientaliveinterval"] == "300"
-    virgin.harden(session_policy_state="absent")
-    assert [line for line in virgin.tree("/etc/ssh").splitlines() if "sshd_config" in line] == [
-        line for line in before.splitlines() if "sshd_config" in line
-    ]
+    before = {}
+    for machine in virgin:
+        machine.exec(f"sed -i '/^Include/d' {MAIN}")
+        rewrite(machine, after="Match User dave\n  X11Forwarding no")
+        before[machine.name] = machine.tree("/etc/ssh")
+    harden(virgin)
+    assert all(in_force(machine, clientaliveinterval="300") for machine in virgin)
+    harden(virgin, session_policy_state="absent")
+    assert {machine.name: machine.tree("/etc/ssh") for machine in virgin} == before
 
 
 def test_a_missing_drop_in_folder_is_made_and_taken_away_again(virgin):
-    virgin.exec(f"rm -rf {DROP_INS}")
-    virgin.harden()
-    assert virgin.sshd_effective()["clientaliveinterval"] == "300"
-    virgin.harden(session_policy_state="absent")
-    assert virgin.exec(f"test -e {DROP_INS}", check=False).returncode != 0
+    for machine in virgin:
+        machine.exec(f"rm -rf {DROP_INS}")
+    harden(virgin)
+    assert all(in_force(machine, clientaliveinterval="300") for machine in virgin)
+    harden(virgin, session_policy_state="absent")
+    for machine in virgin:
+        assert machine.exec(f"test -e {DROP_INS}", check=False).returncode != 0
 
 
 def test_a_configuration_that_was_broken_before_is_refused_and_left_alone(virgin):
-    virgin.write(MAIN, virgin.exec(f"cat {MAIN}").stdout + "\nPermitRootLogin perhaps\n")
-    before = virgin.tree("/etc/ssh")
-    done = virgin.harden(check=False)
-    assert done.returncode != 0
-    assert "PermitRootLogin" in done.stdout or "perhaps" in done.stdout, done.stdout
-    assert virgin.tree("/etc/ssh") == before
+    for machine in virgin:
+        rewrite(machine, after="\nPermitRootLogin perhaps\n")
+    before = [machine.tree("/etc/ssh") for machine in virgin]
+    done = harden(virgin, check=False)
+    assert done.stdout.count(" failed=1 ") == len(virgin), done.stdout
+    assert "sshd refuses its configuration as it is" in done.stdout and "perhaps" in done.stdout, done.stdout
+    assert [machine.tree("/etc/ssh") for machine in virgin] == before
 
 
 def test_a_host_without_sshd_gets_all_the_rest(boot):
