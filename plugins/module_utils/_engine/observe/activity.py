@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import NamedTuple
 
 from ..model import (
@@ -300,11 +299,11 @@ class Activity:
             if known and known.category not in ("shells", "multiplexers"):
                 work = item(self.proc, process.pid, process.start, terminal(process.tty), known)
                 if work:
-                    items.setdefault(known.category, []).append(replace(work, rate=self._rate(process)))
+                    items.setdefault(known.category, []).append(work._replace(rate=self._rate(process)))
             elif process.comm in SSHD and process is not draft.leader and process is not draft.servant:
                 work = internal_sftp(self.proc, process.pid, process.start)
                 if work:
-                    items.setdefault("transfers", []).append(replace(work, rate=self._rate(process)))
+                    items.setdefault("transfers", []).append(work._replace(rate=self._rate(process)))
             locks.extend(named(self.proc, lock) for lock in held.get(process.pid, ()))
         served: set[int] = set()
         for channel, process in draft.channels:
