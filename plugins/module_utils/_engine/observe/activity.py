@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ..model import (
     GRAPHICAL,
@@ -27,7 +27,7 @@ from ..model import (
     visible,
 )
 from .draft import HELPERS, SSHD, Draft, Roots, is_server
-from .locks import Held, locks_by_pid, named
+from .locks import Held, by_pid, named
 from .procfs import Proc, terminal
 from .sockets import KEEPALIVE_BYTES, Connection, peer_unresponsive, socket_inode
 from .terminals import takes_output, unread
@@ -53,11 +53,13 @@ class Activity:
         clock: Clock,
         drafts: list[Draft],
         connections: dict[int, Connection],
+        locks: Callable[[], bytes],
     ) -> None:
         self.roots, self.proc, self.table, self.children, self.clock = roots, proc, table, children, clock
         self.drafts = drafts
         self.warnings: list[str] = []
         self._connections = connections
+        self._locks = locks
         self._earlier: dict[int, Connection] = {}
         self._counts: dict[int, Count] = {}
         self._still_before: dict[Draft, dict[str, bool | None]] = {}
@@ -90,6 +92,7 @@ class Activity:
         self._earlier = self._connections
         self._still_before = {draft: self._still(draft) for draft in self.drafts}
         self.roots.sleep(seconds)
+        self._locks = self.proc.table_later("locks")
         self._connections = self.roots.connections() or {}
         self._waited = seconds
         self.clock = self.roots.clock()
@@ -288,7 +291,7 @@ class Activity:
             asked = [Server(*server, self.roots.group_of(server[2])) for server in servers]
             boxes, warnings = multiplexers(self.proc, asked, self.roots.run, self.clock, self.roots.screen)
             self.warnings.extend(warnings)
-        held = locks_by_pid(self.proc) if self.drafts else {}
+        held = by_pid(self._locks())
         return {place: self._one(draft, boxes, held) for place, draft in enumerate(self.drafts)}
 
     def _one(self, draft: Draft, boxes: dict[int, Multiplexer], held: dict[int, list[Held]]) -> Work:

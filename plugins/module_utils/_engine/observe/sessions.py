@@ -73,16 +73,17 @@ class _Look:
         self.logind_seen: dict[str, LogindSession] = {}
 
     def run(self, sample: float, want_leftovers: bool) -> Observation:
+        locks = self.proc.table_later("locks")
         logind = self._open_logind()
         self.clock = self.roots.clock()
         self.table = self.proc.processes()
         self.namespace = self.proc.pid_namespace(self.roots.own_pid())
-        if logind:
-            logind.pump()
+        logind = self._ask_on(logind)
         for process in self.table.values():
             self.children.setdefault(process.ppid, []).append(process)
         self._find_sshd()
         self._find_logins_and_mosh()
+        logind = self._ask_on(logind)
         self.leaders = {draft.leader_pid for draft in self.drafts}
         for draft in self.drafts:
             if draft.leader:
@@ -105,7 +106,7 @@ class _Look:
         for draft in self.drafts:
             draft.inode = self._connection_of(draft, connections or {})
         activity = Activity(
-            self.roots, self.proc, self.table, self.children, self.clock, self.drafts, connections or {}
+            self.roots, self.proc, self.table, self.children, self.clock, self.drafts, connections or {}, locks
         )
         if sample:
             activity.wait(sample)
@@ -253,10 +254,21 @@ class _Look:
             logind.begin()
             return logind
         except (OSError, ValueError) as exc:
+            return self._without(logind, exc)
+
+    def _ask_on(self, logind: Logind | None) -> Logind | None:
+        """Let logind work while we read something else."""
+        try:
             if logind:
-                logind.close()
-            self.warnings.append(f"logind does not answer ({exc}): sessions are shown without what it knows")
-            return None
+                logind.pump()
+            return logind
+        except (OSError, ValueError) as exc:
+            return self._without(logind, exc)
+
+    def _without(self, logind: Logind | None, why: Exception) -> None:
+        if logind:
+            logind.close()
+        self.warnings.append(f"logind does not answer ({why}): sessions are shown without what it knows")
 
     def _merge_logind(self, logind: Logind) -> None:
         logind.collect()
