@@ -64,6 +64,7 @@ def encode(call: Call, serial: int) -> bytes:
     return bytes(head + fields + bytes(-len(fields) % 8) + body)
 
 
+@functools.lru_cache(maxsize=256)
 def _element(signature: str, at: int) -> int:
     """Where the single complete type that starts at `at` ends."""
     while signature[at] == "a":
@@ -111,8 +112,16 @@ def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> 
     if kind in "({":
         stop = _element(signature, start) - 1
         start += 1
-        fields = []
+        fields: list[Any] = []
         while start < stop:
+            if signature[start] in "so":  # most of what there is, without a call for each
+                at += -at % 4
+                end = at + 4 + _UINT32(data, at)[0]
+                if end >= len(data):
+                    raise ValueError("a string runs past the message")
+                fields.append(data[at + 4 : end].decode("utf-8", "replace"))
+                at, start = end + 1, start + 1
+                continue
             field, at = _value(data, at, signature, start, depth + 1)
             fields.append(field)
             start = _element(signature, start)

@@ -147,7 +147,8 @@ class _Look:
         daemons = [process for process in self.table.values() if process.comm in SSHD]
         pids = {process.pid for process in daemons}
         for process in daemons:
-            if process.ppid not in pids and not self._connection(process):
+            # A listener starts its children where it is itself: it alone is asked for its PID namespace.
+            if process.ppid not in pids and self._ours(process.pid) and not self._connection(process):
                 for child in self.children.get(process.pid, ()):
                     if child.comm in SSHD:
                         self._connection(child)
@@ -156,7 +157,7 @@ class _Look:
         """Take the sshd that serves one connection, if this is one."""
         title = parse_title(self.proc.title(process.pid))
         # A user can call a process anything, but not have it run as root.
-        if title is None or process.state == "Z" or self.proc.uid(process.pid) != 0 or not self._ours(process.pid):
+        if title is None or process.state == "Z" or self.proc.uid(process.pid) != 0:
             return False
         servant: Process | None = process
         uid: int | None = None
