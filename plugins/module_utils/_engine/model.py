@@ -99,11 +99,14 @@ class Item(NamedTuple):
 
 
 class Job(NamedTuple):
+    """Work behind the prompt, or without any terminal (then `tty` is None). `executable` is the running file."""
+
     pid: int
     start_time: int
     command: str
     stopped: bool
     tty: str | None
+    executable: str | None = None
 
 
 class Lock(NamedTuple):

@@ -257,7 +257,9 @@ class Activity:
         return found
 
     def _job(self, process: Process, tty: str | None) -> Job:
-        return Job(process.pid, process.start, self._program(process), process.state in "Tt", tty)
+        path = self.proc.link(f"{process.pid}/exe")
+        command, stopped = self._program(process), process.state in "Tt"
+        return Job(process.pid, process.start, command, stopped, tty, visible(path) if path else None)
 
     def _detached(self, draft: Draft, served: set[int]) -> list[Job]:
         """What runs on without a terminal and without a channel: nohup, setsid, a server that detached itself."""
