@@ -30,7 +30,7 @@ from .draft import HELPERS, SSHD, Draft, Roots, is_server
 from .locks import Held, by_pid, named
 from .procfs import Proc, terminal
 from .sockets import KEEPALIVE_BYTES, Connection, peer_unresponsive, socket_inode
-from .terminals import takes_output, unread
+from .terminals import takes_output, unread, unread_pipe
 from .work import Known, Programs, internal_sftp, item
 
 
@@ -63,6 +63,7 @@ class Activity:
         self._earlier: dict[int, Connection] = {}
         self._counts: dict[int, Count] = {}
         self._still_before: dict[Draft, dict[str, bool | None]] = {}
+        self._full_before: dict[Draft, set[str]] = {}
         self._waited = 0.0
         programs = Programs(roots.programs)
         self._known: dict[int, Known] = {}
@@ -91,6 +92,7 @@ class Activity:
         self._counts = {process.pid: self._count(process) for process in watched}
         self._earlier = self._connections
         self._still_before = {draft: self._still(draft) for draft in self.drafts}
+        self._full_before = {draft: self._full(draft) for draft in self.drafts}
         self.roots.sleep(seconds)
         self._locks = self.proc.table_later("locks")
         self._connections = self.roots.connections() or {}
@@ -416,6 +418,17 @@ class Activity:
             if not takes_output(f"{self.roots.dev}/{tty}")
         }
 
+    def _full(self, draft: Draft) -> set[str]:
+        """The commands without a terminal whose output waits for sshd to take it; it does at once, if it can."""
+        if draft.service != "sshd" or draft.servant is None:
+            return set()
+        holder = draft.servant.pid
+        return {
+            channel.command
+            for channel, process in draft.channels
+            if not channel.tty and process.comm not in SSHD and unread_pipe(self.proc, holder, process.pid)
+        }
+
     def _stuck(self, draft: Draft, still: dict[str, bool | None]) -> tuple[bool | None, Trouble | None]:
         """Whether the peer takes nothing of what is sent to it, and the sentence for it."""
         link = self.connection(draft)
@@ -427,9 +440,10 @@ class Activity:
         if stuck:
             return True, Trouble("peer_unresponsive", f"{why}: {link.unsent} bytes wait to be acknowledged")
         waiting = [tty for tty, waits in still.items() if waits is not False]
-        if not waiting:
-            return stuck, None
         held = [tty for tty in waiting if still[tty] and self._still_before.get(draft, {}).get(tty)]
+        held += sorted(self._full_before.get(draft, set()) & self._full(draft)) if before else []
+        if not waiting and not held:
+            return stuck, None
         if before is None or not held:
             return None, None
         if before.received != link.received:

@@ -33,6 +33,7 @@ _INTERPRETER = re.compile(r"^(python|node|nodejs|perl|ruby|bash|sh|dash|java)[0-
 _MULTICALL = ("busybox", "toybox", "coreutils")
 #: Interactive clients that move something only while they hold a file open.
 _ON_DEMAND = ("sftp-server", "sftp", "ftp", "tnftp", "lftp")
+_BATCH = {"-batch", "--batch"}
 _NOT_DATA = ("/dev/", "/proc/", "/sys/", "/usr/", "/lib", "/etc/", "/var/cache/", "/run/", "/memfd:", "/var/lib/sss/")
 
 
@@ -114,7 +115,9 @@ class Programs:
         if base in CATEGORY or _VARIANT.match(base):
             return self._known(base, "path", path)
         arguments = proc.arguments(pid)
-        called = os.path.basename(arguments[0].lstrip("-")) if arguments else ""
+        # The first word: mongosh writes "mongosh mongodb://…" over both, and a blank at the end where it has no address.
+        comm = comm.partition(" ")[0]
+        called = os.path.basename(arguments[0].lstrip("-").partition(" ")[0]) if arguments else ""
         if base in _MULTICALL and called in CATEGORY:
             return self._known(called, "executable", path)
         if _INTERPRETER.match(base):
@@ -165,6 +168,8 @@ def item(proc: Proc, pid: int, start_time: int, tty: str | None, known: Known) -
         files = [_of_swap(path) for path in swap]
         if known.program == "emacs":
             files, swap = of_emacs(proc, pid)
+            if not swap and _BATCH.intersection(proc.arguments(pid)):
+                return None  # it compiles for another emacs: nobody edits in it
         files = files or _named(proc, pid)
     elif known.category == "transfers":
         if known.program in _ON_DEMAND and not files:

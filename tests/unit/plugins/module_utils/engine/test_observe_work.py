@@ -140,3 +140,20 @@ def test_a_folder_that_hangs_costs_no_more_than_its_time(tmp_path, monkeypatch):
     assert work.of_emacs(Proc(str(tmp_path)), 77, patience=0.1) == ([], [])
     released.set()
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("title", ["mongosh ", "mongosh mongodb://<credentials>@127.0.0.1:27017/shop"])
+def test_a_mongosh_of_npm(there, title):
+    # As version 2.12 on node shows itself: its script's path is gone from the command line.
+    (there.bin / "node").write_text("node")
+    assert there(there.bin / "node", title, comm=title[:15]) == ("mongosh", "database_clients", "name")
+
+
+def test_an_emacs_that_compiles_for_another_is_no_work(tmp_path):
+    folder = tmp_path / "77"
+    folder.mkdir()
+    (folder / "cmdline").write_bytes(b"emacs\0-batch\0-l\0/tmp/async.el\0")
+    known = work.Known("emacs", "editors", "executable", None)
+    assert work.item(Proc(str(tmp_path)), 77, 1, None, known) is None
+    (folder / "cmdline").write_bytes(b"emacs\0-nw\0")
+    assert work.item(Proc(str(tmp_path)), 77, 1, None, known) is not None
