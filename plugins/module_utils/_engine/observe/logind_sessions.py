@@ -69,7 +69,7 @@ class Logind:
         self.sessions: dict[str, LogindSession] = {}
 
     def begin(self) -> None:
-        """Ask for the list of sessions, and where the list alone says too little, once it is there, for each of them."""
+        """Ask for the list of sessions. Where it says too little, each of them is asked once the list is there."""
         manager = _NAME + ".Manager"
         members = ("ListSessionsEx", "ListSessions")
         self._listing = [self._bus.ask(Call(_NAME, _PATH, manager, member)) for member in members]

@@ -255,7 +255,8 @@ class _Look:
             logind.begin()
             return logind
         except (OSError, ValueError) as exc:
-            return self._without(logind, exc)
+            self._give_up(logind, exc)
+            return None
 
     def _ask_on(self, logind: Logind | None) -> Logind | None:
         """Let logind work while we read something else."""
@@ -264,9 +265,10 @@ class _Look:
                 logind.pump()
             return logind
         except (OSError, ValueError) as exc:
-            return self._without(logind, exc)
+            self._give_up(logind, exc)
+            return None
 
-    def _without(self, logind: Logind | None, why: Exception) -> None:
+    def _give_up(self, logind: Logind | None, why: Exception) -> None:
         if logind:
             logind.close()
         self.warnings.append(f"logind does not answer ({why}): sessions are shown without what it knows")

@@ -115,7 +115,7 @@ class Programs:
         if base in CATEGORY or _VARIANT.match(base):
             return self._known(base, "path", path)
         arguments = proc.arguments(pid)
-        # The first word: mongosh writes "mongosh mongodb://…" over both, and a blank at the end where it has no address.
+        # The first word: mongosh writes "mongosh mongodb://…" over both, and "mongosh " where it has no address.
         comm = comm.partition(" ")[0]
         called = os.path.basename(arguments[0].lstrip("-").partition(" ")[0]) if arguments else ""
         if base in _MULTICALL and called in CATEGORY:
