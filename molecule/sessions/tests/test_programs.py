@@ -16,11 +16,21 @@ from realhosts import until
 pytestmark = pytest.mark.parametrize("host", ["deb12", "deb13"], indirect=True, scope="module")
 
 PACKAGES = "emacs-nox postgresql-client mariadb-client-core python3-pip tnftp nodejs vsftpd"
-# Somebody who takes every connection and never says a word.
-SILENT = """
-import socket, time
-servers = [socket.create_server(("127.0.0.1", port)) for port in (3306, 5432, 6379, 8001)]
-time.sleep(3600)
+# Somebody who takes every connection and never says a word, but for 20 kB a second on port 8000.
+SERVERS = """
+import http.server, socket, time
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "8000000")
+        self.end_headers()
+        while True:
+            self.wfile.write(bytes(2000))
+            time.sleep(0.1)
+
+silent = [socket.create_server(("127.0.0.1", port)) for port in (3306, 5432, 6379, 8001)]
+http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Slow).serve_forever()
 """
 # What a remote editor's launcher does: it leaves a server behind that has a session, sockets and no parent of its own.
 LAUNCHER = """
@@ -44,8 +54,7 @@ systemctl restart vsftpd
 echo 'bob:secret' | chpasswd
 head -c 8000000 /dev/urandom > /home/bob/big
 chmod 644 /home/bob/big
-systemd-run --quiet --unit silent python3 /root/silent.py
-systemd-run --quiet --unit web --working-directory /home/bob python3 -m http.server --bind 127.0.0.1 8000
+systemd-run --quiet --unit servers python3 /root/servers.py
 mkdir -p /root/slow/DEBIAN
 printf 'Package: slow\\nVersion: 1\\nArchitecture: all\\nMaintainer: nobody\\nDescription: slow\\n' > /root/slow/DEBIAN/control
 printf '#!/bin/sh\\nsleep 3000\\n' > /root/slow/DEBIAN/postinst
@@ -57,8 +66,8 @@ TYPED = {
     "mariadb": "mariadb --host 127.0.0.1 --connect-timeout 3000 --password=hunter2",
     "redis": "redis-cli",
     "pip": "pip download --timeout 3000 --index-url http://127.0.0.1:8001/simple nothing",
-    "curl": "curl --silent --limit-rate 20k --output curl.bin http://127.0.0.1:8000/big",
-    "wget": "wget --quiet --limit-rate=20k --output-document=wget.bin http://127.0.0.1:8000/big",
+    "curl": "curl --silent --output curl.bin http://127.0.0.1:8000/big",
+    "wget": "wget --quiet --output-document=wget.bin http://127.0.0.1:8000/big",
     "lftp": "lftp -u bob,secret -e 'set net:limit-rate 20000; get big -o lftp.bin' 127.0.0.1",
     "ftp": "ftp -T get,20000 -o ftp.bin ftp://bob:secret@127.0.0.1/big",
 }
@@ -67,7 +76,7 @@ TYPED = {
 @pytest.fixture(scope="module")
 def seen(host, people):
     """Everybody is at work, and is looked at twice."""
-    host.write("/root/silent.py", SILENT)
+    host.write("/root/servers.py", SERVERS)
     host.write("/home/erin/.editor-server/launch.js", LAUNCHER)
     host.write("/home/erin/.editor-server/server-main.js", SERVER)
     host.exec("chown -R erin: /home/erin/.editor-server")
