@@ -16,6 +16,8 @@ from realhosts import until
 pytestmark = pytest.mark.parametrize("host", ["deb12", "deb13"], indirect=True, scope="module")
 
 PACKAGES = "emacs-nox postgresql-client mariadb-client-core python3-pip tnftp nodejs vsftpd"
+# Other families' package managers, of which Debian has the real ones; on one release, because they are big.
+FOREIGN = {"bookworm": ["dnf", "zypper"]}
 # Somebody who takes every connection and never says a word, but for 20 kB a second on port 8000.
 SERVERS = """
 import http.server, socket, time
@@ -48,7 +50,7 @@ SETUP = f"""
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
-apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io {PACKAGES} >/dev/null
+apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io {PACKAGES} $FOREIGN >/dev/null
 printf 'listen=YES\\nlisten_ipv6=NO\\nlocal_enable=YES\\nseccomp_sandbox=NO\\n' > /etc/vsftpd.conf
 systemctl restart vsftpd
 echo 'bob:secret' | chpasswd
@@ -80,11 +82,14 @@ def seen(host, people):
     host.write("/home/erin/.editor-server/launch.js", LAUNCHER)
     host.write("/home/erin/.editor-server/server-main.js", SERVER)
     host.exec("chown -R erin: /home/erin/.editor-server")
-    host.exec(SETUP)
+    foreign = FOREIGN.get(host.release, [])
+    host.exec(f"FOREIGN='{' '.join(foreign)}'\n{SETUP}")
     for name in [*TYPED, "leaver"]:
         people.login(name, "carol")
     people.login("emacs", "alice")
     people.login("apt", "admin")
+    for name in foreign:
+        people.login(name, "admin", f"sudo {name} shell", options=["-t"])
     people.login("frozen", "bob", "yes", options=["-T"])
     people.login("reads", "bob", "while sleep 0.1; do echo still here; done", options=["-T"])
     host.ssh("node .editor-server/launch.js", user="erin")
@@ -98,6 +103,8 @@ def seen(host, people):
     people.type("emacs", "-l", "not saved yet")
     people.type("emacs", "M-x")
     people.type("emacs", "do-auto-save", "Enter")
+    for name in foreign:
+        people.await_screen(name, ">")
     people.freeze("frozen")
     assert until(lambda: host.ssh("ls -A", user="alice").count("plan.txt") == 2, 15), host.ssh("ls -A", user="alice")
     assert until(lambda: "sleep 3000" in host.ssh("ps -eo args"), 30), people.screen("apt")
@@ -155,6 +162,15 @@ def test_pip(seen):
     session, pip = at_work(seen, "package_managers", "pip")
     assert pip["known_by"] == "script" and pip["executable"].startswith("/usr/bin/python3")
     assert session["protected_because"] == ["package_managers"]
+
+
+@pytest.mark.parametrize(("program", "known_by"), [("dnf", "script"), ("zypper", "executable")])
+def test_package_managers_of_other_families(host, seen, program, known_by):
+    if program not in FOREIGN.get(host.release, []):
+        pytest.skip("installed on one release only")
+    session, manager = at_work(seen, "package_managers", program)
+    assert manager["known_by"] == known_by and session["user"] == "admin"
+    assert "package_managers" in session["protected_because"]
 
 
 def test_a_server_that_detached_itself(seen):
