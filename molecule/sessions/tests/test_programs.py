@@ -53,6 +53,8 @@ apt-get -qq update
 apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io {PACKAGES} $FOREIGN >/dev/null
 printf 'listen=YES\\nlisten_ipv6=NO\\nlocal_enable=YES\\nseccomp_sandbox=NO\\n' > /etc/vsftpd.conf
 systemctl restart vsftpd
+echo 'MaxStartups 200' > /etc/ssh/sshd_config.d/50-people.conf
+systemctl reload ssh
 echo 'bob:secret' | chpasswd
 head -c 8000000 /dev/urandom > /home/bob/big
 chmod 644 /home/bob/big
@@ -94,20 +96,20 @@ def seen(host, people):
     people.login("reads", "bob", "while sleep 0.1; do echo still here; done", options=["-T"])
     host.ssh("node .editor-server/launch.js", user="erin")
     for name in [*TYPED, "leaver", "emacs", "apt"]:
-        people.await_screen(name, "$")
+        people.await_screen(name, "$", seconds=60)
     for name, line in TYPED.items():
         people.type(name, line, "Enter")
     people.type("emacs", "emacs -nw -q plan.txt", "Enter")
     people.type("apt", "sudo apt-get install -y /tmp/slow.deb", "Enter")
-    people.await_screen("emacs", "plan.txt")
+    people.await_screen("emacs", "plan.txt", seconds=60)
     people.type("emacs", "-l", "not saved yet")
     people.type("emacs", "M-x")
     people.type("emacs", "do-auto-save", "Enter")
     for name in foreign:
-        people.await_screen(name, ">")
+        people.await_screen(name, ">", seconds=60)
     people.freeze("frozen")
-    assert until(lambda: host.ssh("ls -A", user="alice").count("plan.txt") == 2, 15), host.ssh("ls -A", user="alice")
-    assert until(lambda: "sleep 3000" in host.ssh("ps -eo args"), 30), people.screen("apt")
+    assert until(lambda: host.ssh("ls -A", user="alice").count("plan.txt") == 2, 60), host.ssh("ls -A", user="alice")
+    assert until(lambda: "sleep 3000" in host.ssh("ps -eo args"), 60), people.screen("apt")
     result = host.module("session_info", gather_subset=["sessions", "leftovers"], sample=4, unresponsive=True)
     assert not result.get("failed"), result
     (people.folder / "seen.json").write_text(json.dumps(result, indent=1))
