@@ -94,10 +94,16 @@ class Activity:
         self._still_before = {draft: self._still(draft) for draft in self.drafts}
         self._full_before = {draft: self._full(draft) for draft in self.drafts}
         self.roots.sleep(seconds)
+        # What has ended meanwhile is nobody's work any more.
+        self._known = {pid: known for pid, known in self._known.items() if self._lives(pid)}
         self._locks = self.proc.table_later("locks")
         self._connections = self.roots.connections() or {}
         self._waited = seconds
         self.clock = self.roots.clock()
+
+    def _lives(self, pid: int) -> bool:
+        now = self.proc.process(pid)
+        return now is not None and now.start == self.table[pid].start
 
     def _watched(self, draft: Draft) -> list[Process]:
         known = [process for process in draft.members if self._category(process) == "transfers"]

@@ -139,6 +139,15 @@ def test_processes_that_vanish_between_two_reads(monkeypatch, tmp_path):
     json.dumps(plain(seen))
 
 
+def test_what_ends_between_two_looks_is_no_work(monkeypatch, tmp_path):
+    recording = load("trixie")
+    monkeypatch.setattr(Proc, "uid", lambda self, pid: recording["uids"].get(str(pid)))
+    there = roots(recording, str(tmp_path))
+    (vim,) = [item.pid for s in observe(there).sessions for item in s.work.editors]
+    ending = dataclasses.replace(there, sleep=lambda seconds: shutil.rmtree(os.path.join(there.proc, str(vim))))
+    assert [item for s in observe(ending, sample=1).sessions for item in s.work.editors] == []
+
+
 def test_thousands_of_processes_are_each_counted_once(monkeypatch, tmp_path):
     recording = load("trixie")
     (shell,) = [
