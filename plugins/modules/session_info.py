@@ -232,6 +232,9 @@ sessions:
         - C(foreground) are the programs at the front of its terminals and channels. C(jobs), C(editors), C(transfers),
           C(database_clients), C(package_managers), C(multiplexers) and C(locks) are lists of dictionaries with
           the pid of each, its files, the swap of editors, the bytes a second of transfers (with O(sample)).
+        - The swap of an emacs are its lock C(.#FILE) and its autosave C(#FILE#), there once a file is changed.
+        - C(jobs) hold what runs without a terminal, too, such as a server that detached itself; C(executable) is the
+          file that each runs.
         - C(known_by) says how a program was recognised. V(executable) is the installed file, V(content) a copy of it,
           V(path) a file of that name elsewhere, V(script) an interpreter at a script of that name, and V(name) a
           process that calls itself so while it runs the file in C(executable).

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
+from realhosts import CHECKOUT, playbook
 
 ADMIN = {"ansible_user": "admin"}
 BECOME = {**ADMIN, "ansible_become": True}
@@ -129,3 +133,30 @@ def test_filters_and_exclusions(host, people):
     assert len(near["sessions"]) == 1 and far["sessions"] == []
     kept = host.module("session_info", users=["bob"], age_over=0, exclude_groups=["bob"])["sessions"][0]
     assert kept["stale"] and kept["protected_because"] == ["excluded"]
+
+
+def test_the_documented_examples_do_what_they_say(host, people):
+    """As they stand in the documentation: a table of who is on, and those idle for long with nothing open."""
+    text = (CHECKOUT / "plugins/modules/session_info.py").read_text()
+    tasks = yaml.safe_load(text.split('EXAMPLES = r"""')[1].split('"""')[0])
+    people.login("reader", "bob")
+    people.login("writer", "bob")
+    people.await_screen("reader", "$")
+    people.await_screen("writer", "$")
+    people.type("writer", "vim notes.txt", "Enter")
+    people.await_screen("writer", "~")
+    # Two hours, for a test.
+    done = playbook([host], [{"hosts": "all", "gather_facts": False, "tasks": _with_idle_over(tasks, 0)}])
+    rows = re.findall(r"bob +terminal +\S+ +pts/\d+ +\d+ +(\w+)", done.stdout)
+    assert "bash" in rows and "vim" in rows, done.stdout
+    now = {s["id"]: s["work"]["editors"] for s in host.module("session_info", users=["bob"])["sessions"]}
+    named = {one: editors for one, editors in now.items() if f'"{one}"' in done.stdout}
+    assert [] in named.values() and not any(named.values()), done.stdout
+
+
+def _with_idle_over(tasks, seconds):
+    for task in tasks:
+        arguments = task.get("sessionops.policy.session_info")
+        if arguments and "idle_over" in arguments:
+            arguments["idle_over"] = seconds
+    return tasks

@@ -32,6 +32,15 @@ def test_what_outlives_its_shell(host):
     assert [(x["kind"], x["user"]) for x in found if x["command"] == "sleep"] == [("orphan", "carol")]
 
 
-def test_own_session_under_become(host):
-    seen = host.module("session_info", sample=0, variables={"ansible_user": "admin", "ansible_become": True})
-    assert [s["user"] for s in seen["sessions"] if s["is_self"]] == ["admin"]
+ASYNC = ["--background", "60", "--poll", "1"]
+
+
+@pytest.mark.parametrize("options", [[], ASYNC], ids=["at once", "async"])
+@pytest.mark.parametrize("target", ["root", "alice"])
+def test_own_session_under_become(host, target, options):
+    """sudo strips SSH_CONNECTION, an async task has lost its parents, and no cgroup names a session here."""
+    admin = {"ansible_user": "admin", "ansible_become": True, "ansible_become_user": target, "ansible_pipelining": True}
+    admin["ansible_shell_allow_world_readable_temp"] = True  # async needs a file, and alice may not read admin's
+    seen = host.start("session_info", variables=admin, options=options, sample=0)()
+    assert "sessions" in seen, seen
+    assert [s["user"] for s in seen["sessions"] if s["is_self"]] == ["admin"], seen["self_known_by"]

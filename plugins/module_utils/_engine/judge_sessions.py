@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any, Callable, Collection, NamedTuple, Sequence
 
 from .model import PERSON_CLASSES, WORK, WORK_FIELD, Session
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(NamedTuple):
     """What makes a session stale; seconds, None is no wish."""
 
     idle_over: int | None = None
@@ -21,8 +20,7 @@ class Thresholds:
     closing: bool = False
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(NamedTuple):
     """What is looked at: every filter that is set has to match. `networks` are ipaddress networks."""
 
     users: Collection[str] = ()
@@ -33,8 +31,7 @@ class Filters:
     networks: Sequence[Any] = ()
 
 
-@dataclass(frozen=True)
-class Protection:
+class Protection(NamedTuple):
     """`work` are names of model.WORK; the excluded are never stale."""
 
     work: Collection[str] = WORK

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The values that observe, judge and act hand to each other.
 
-Seconds are integers or floats as said; a None is "could not be known", never a default.
+Seconds are integers or floats as said; a None is "could not be known", never a default. Most are named tuples: a task
+defines them anew each time it runs, and twelve dataclasses would cost it 10 ms.
 """
 
 from __future__ import annotations
@@ -45,8 +46,7 @@ class Process(NamedTuple):
     start: int  # ticks after boot
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """Two readings of the same moment: wall clock and CLOCK_BOOTTIME, seconds, and ticks a second."""
 
     now: float
@@ -54,14 +54,12 @@ class Clock:
     hz: int = 100
 
 
-@dataclass(frozen=True)
-class Leader:
+class Leader(NamedTuple):
     pid: int
     start_time: int | None  # ticks after boot (field 22 of /proc/PID/stat); None: the process is gone
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A process of a session. `state` is the kernel's letter: T is stopped, Z a zombie that nobody has reaped."""
 
     pid: int
@@ -72,8 +70,7 @@ class Member:
     state: str
 
 
-@dataclass(frozen=True)
-class Channel:
+class Channel(NamedTuple):
     """One thing an ssh connection is used for."""
 
     kind: str
@@ -82,8 +79,7 @@ class Channel:
     command: str
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One piece of work, and how it was recognised (`known_by`).
 
     executable: the running file is the installed program, by device and inode; content: a byte-for-byte copy of it
@@ -102,25 +98,25 @@ class Item:
     rate: int | None = None  # bytes a second between two looks
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
+    """Work behind the prompt, or without any terminal (then `tty` is None). `executable` is the running file."""
+
     pid: int
     start_time: int
     command: str
     stopped: bool
     tty: str | None
+    executable: str | None = None
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(NamedTuple):
     pid: int
     kind: str  # FLOCK, POSIX, OFDLCK
     mode: str  # READ, WRITE
     path: str | None
 
 
-@dataclass(frozen=True)
-class Multiplexer:
+class Multiplexer(NamedTuple):
     """A tmux or screen server. `attached` counts clients; None: it could not be asked."""
 
     program: str
@@ -134,8 +130,7 @@ class Multiplexer:
     activity_age: int | None = None
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     foreground: tuple[str, ...] = ()
     jobs: tuple[Job, ...] = ()
     editors: tuple[Item, ...] = ()
@@ -146,8 +141,7 @@ class Work:
     locks: tuple[Lock, ...] = ()
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(NamedTuple):
     """closing (its end is held up), peer_unresponsive, or stopped_terminal; `why` is a sentence."""
 
     name: str
@@ -190,8 +184,7 @@ class Session:
     protected_because: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Leftover:
+class Leftover(NamedTuple):
     """What a session left behind.
 
     closing: in the scope of a session that logind calls closing; orphan: its SID leader is dead and init has it;
@@ -211,8 +204,7 @@ class Leftover:
     logind_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(NamedTuple):
     boot_id: str
     sessions: tuple[Session, ...]
     leftovers: tuple[Leftover, ...]
@@ -227,6 +219,9 @@ def plain(value: Any) -> Any:
     """`value` as lists, dicts and scalars; the field `session_class` is called `class` there."""
     if isinstance(value, (str, int, float, type(None))):
         return value
+    fields = getattr(value, "_fields", None)
+    if fields is not None:
+        return dict(zip(fields, map(plain, value)))
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return {"class" if name == "session_class" else name: plain(item) for name, item in vars(value).items()}

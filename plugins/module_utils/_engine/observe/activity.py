@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ..model import (
     GRAPHICAL,
@@ -28,10 +27,10 @@ from ..model import (
     visible,
 )
 from .draft import HELPERS, SSHD, Draft, Roots, is_server
-from .locks import Held, locks_by_pid, named
+from .locks import Held, by_pid, named
 from .procfs import Proc, terminal
 from .sockets import KEEPALIVE_BYTES, Connection, peer_unresponsive, socket_inode
-from .terminals import takes_output, unread
+from .terminals import takes_output, unread, unread_pipe
 from .work import Known, Programs, internal_sftp, item
 
 
@@ -54,14 +53,17 @@ class Activity:
         clock: Clock,
         drafts: list[Draft],
         connections: dict[int, Connection],
+        locks: Callable[[], bytes],
     ) -> None:
         self.roots, self.proc, self.table, self.children, self.clock = roots, proc, table, children, clock
         self.drafts = drafts
         self.warnings: list[str] = []
         self._connections = connections
+        self._locks = locks
         self._earlier: dict[int, Connection] = {}
         self._counts: dict[int, Count] = {}
         self._still_before: dict[Draft, dict[str, bool | None]] = {}
+        self._full_before: dict[Draft, set[str]] = {}
         self._waited = 0.0
         programs = Programs(roots.programs)
         self._known: dict[int, Known] = {}
@@ -90,10 +92,18 @@ class Activity:
         self._counts = {process.pid: self._count(process) for process in watched}
         self._earlier = self._connections
         self._still_before = {draft: self._still(draft) for draft in self.drafts}
+        self._full_before = {draft: self._full(draft) for draft in self.drafts}
         self.roots.sleep(seconds)
+        # What has ended meanwhile is nobody's work any more.
+        self._known = {pid: known for pid, known in self._known.items() if self._lives(pid)}
+        self._locks = self.proc.table_later("locks")
         self._connections = self.roots.connections() or {}
         self._waited = seconds
         self.clock = self.roots.clock()
+
+    def _lives(self, pid: int) -> bool:
+        now = self.proc.process(pid)
+        return now is not None and now.start == self.table[pid].start
 
     def _watched(self, draft: Draft) -> list[Process]:
         known = [process for process in draft.members if self._category(process) == "transfers"]
@@ -255,7 +265,9 @@ class Activity:
         return found
 
     def _job(self, process: Process, tty: str | None) -> Job:
-        return Job(process.pid, process.start, self._program(process), process.state in "Tt", tty)
+        path = self.proc.link(f"{process.pid}/exe")
+        command, stopped = self._program(process), process.state in "Tt"
+        return Job(process.pid, process.start, command, stopped, tty, visible(path) if path else None)
 
     def _detached(self, draft: Draft, served: set[int]) -> list[Job]:
         """What runs on without a terminal and without a channel: nohup, setsid, a server that detached itself."""
@@ -289,7 +301,7 @@ class Activity:
             asked = [Server(*server, self.roots.group_of(server[2])) for server in servers]
             boxes, warnings = multiplexers(self.proc, asked, self.roots.run, self.clock, self.roots.screen)
             self.warnings.extend(warnings)
-        held = locks_by_pid(self.proc) if self.drafts else {}
+        held = by_pid(self._locks())
         return {place: self._one(draft, boxes, held) for place, draft in enumerate(self.drafts)}
 
     def _one(self, draft: Draft, boxes: dict[int, Multiplexer], held: dict[int, list[Held]]) -> Work:
@@ -300,11 +312,11 @@ class Activity:
             if known and known.category not in ("shells", "multiplexers"):
                 work = item(self.proc, process.pid, process.start, terminal(process.tty), known)
                 if work:
-                    items.setdefault(known.category, []).append(replace(work, rate=self._rate(process)))
+                    items.setdefault(known.category, []).append(work._replace(rate=self._rate(process)))
             elif process.comm in SSHD and process is not draft.leader and process is not draft.servant:
                 work = internal_sftp(self.proc, process.pid, process.start)
                 if work:
-                    items.setdefault("transfers", []).append(replace(work, rate=self._rate(process)))
+                    items.setdefault("transfers", []).append(work._replace(rate=self._rate(process)))
             locks.extend(named(self.proc, lock) for lock in held.get(process.pid, ()))
         served: set[int] = set()
         for channel, process in draft.channels:
@@ -412,6 +424,17 @@ class Activity:
             if not takes_output(f"{self.roots.dev}/{tty}")
         }
 
+    def _full(self, draft: Draft) -> set[str]:
+        """The commands without a terminal whose output waits for sshd to take it; it does at once, if it can."""
+        if draft.service != "sshd" or draft.servant is None:
+            return set()
+        holder = draft.servant.pid
+        return {
+            channel.command
+            for channel, process in draft.channels
+            if not channel.tty and process.comm not in SSHD and unread_pipe(self.proc, holder, process.pid)
+        }
+
     def _stuck(self, draft: Draft, still: dict[str, bool | None]) -> tuple[bool | None, Trouble | None]:
         """Whether the peer takes nothing of what is sent to it, and the sentence for it."""
         link = self.connection(draft)
@@ -423,9 +446,10 @@ class Activity:
         if stuck:
             return True, Trouble("peer_unresponsive", f"{why}: {link.unsent} bytes wait to be acknowledged")
         waiting = [tty for tty, waits in still.items() if waits is not False]
-        if not waiting:
-            return stuck, None
         held = [tty for tty in waiting if still[tty] and self._still_before.get(draft, {}).get(tty)]
+        held += sorted(self._full_before.get(draft, set()) & self._full(draft)) if before else []
+        if not waiting and not held:
+            return stuck, None
         if before is None or not held:
             return None, None
         if before.received != link.received:

@@ -10,14 +10,16 @@ import pwd
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple
 
 from ..model import Channel, Clock, Process, Trouble
-from .command import Runner, run_together
 from .dbus import SYSTEM_BUS
 from .logind_sessions import LogindSession
 from .sockets import Connection, connections
 from .utmp import Record
+
+if TYPE_CHECKING:
+    from .command import Answer, Command, Runner
 
 SSHD = ("sshd", "sshd-session", "sshd-auth")
 # Helpers that a session starts for itself: nobody's work, and no reason to keep a session.
@@ -27,6 +29,12 @@ _TITLE = re.compile(r"sshd(?:-session|-auth)?: (?P<user>.*?)(?:@(?P<place>[^@ ]+
 
 def _real_clock() -> Clock:
     return Clock(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
+
+
+def _run(commands: Mapping[str, Command]) -> dict[str, Answer]:
+    from .command import run_together  # compiled only where there is a multiplexer to ask
+
+    return run_together(commands)
 
 
 def _user_name(uid: int) -> str | None:
@@ -65,7 +73,7 @@ class Roots:
     clock: Callable[[], Clock] = _real_clock
     sleep: Callable[[float], None] = time.sleep
     connections: Callable[[], dict[int, Connection] | None] = connections
-    run: Runner = run_together
+    run: Runner = _run
     user_name: Callable[[int], str | None] = _user_name
     user_ids: Callable[[str], tuple[int, int] | None] = _user_ids
     group_of: Callable[[int], int] = _group_of

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import replace
 from typing import Iterable, Sequence
 
 from ..model import Clock, Leftover, Multiplexer, Process, Session, visible
@@ -38,7 +37,7 @@ def find_leftovers(
 
 def _with_user(roots: Roots, leftover: Leftover) -> Leftover:
     name = roots.user_name(leftover.uid) if leftover.uid is not None else None
-    return replace(leftover, user=visible(name) if name else None)
+    return leftover._replace(user=visible(name) if name else None)
 
 
 def _of(kind: str, why: str, proc: Proc, clock: Clock, process: Process, logind_id: str | None = None) -> Leftover:

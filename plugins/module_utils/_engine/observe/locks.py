@@ -35,9 +35,9 @@ def parse_locks(data: bytes) -> list[Held]:
     return found
 
 
-def locks_by_pid(proc: Proc) -> dict[int, list[Held]]:
+def by_pid(data: bytes) -> dict[int, list[Held]]:
     found: dict[int, list[Held]] = {}
-    for held in parse_locks(proc.table("locks")):
+    for held in parse_locks(data):
         found.setdefault(held.pid, []).append(held)
     return found
 

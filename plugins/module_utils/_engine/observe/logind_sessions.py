@@ -12,6 +12,19 @@ from .dbus import Bus, Call
 
 _NAME, _PATH = "org.freedesktop.login1", "/org/freedesktop/login1"
 _UNSET = 4294967295
+_WANTED = {
+    "Leader": b"u",
+    "Class": b"s",
+    "TTY": b"s",
+    "IdleHint": b"b",
+    "IdleSinceHint": b"t",
+    "State": b"s",
+    "Service": b"s",
+    "Type": b"s",
+    "RemoteHost": b"s",
+    "Timestamp": b"t",
+    "Audit": b"u",
+}
 
 
 class LogindSession(NamedTuple):
@@ -52,13 +65,19 @@ class Logind:
             self._bus.ask(Call(_NAME, _PATH, "org.freedesktop.DBus.Properties", "Get", (_NAME + ".Manager", name)))
             for name in ("SessionsMax", "NCurrentSessions")
         ]
+        self._listing: list[int] = []
         self.sessions: dict[str, LogindSession] = {}
 
     def begin(self) -> None:
-        """List the sessions, and ask on where the list says too little."""
+        """Ask for the list of sessions. Where it says too little, each of them is asked once the list is there."""
         manager = _NAME + ".Manager"
-        calls = [self._bus.ask(Call(_NAME, _PATH, manager, member)) for member in ("ListSessionsEx", "ListSessions")]
-        full, short = self._bus.collect(calls)
+        members = ("ListSessionsEx", "ListSessions")
+        self._listing = [self._bus.ask(Call(_NAME, _PATH, manager, member)) for member in members]
+        self.pump()
+
+    def _take_list(self) -> None:
+        full, short = self._bus.collect(self._listing)
+        self._listing = []
         if not full.error:
             for row in _rows(full.body(), 10):
                 leader, klass, tty, idle, since, path = row[4:]
@@ -72,7 +91,6 @@ class Logind:
             self.ask(list(self.sessions))
         else:
             raise ValueError(f"logind does not list its sessions: {short.error}")
-        self._bus.pump()
 
     def _add(self, session: LogindSession, path: str) -> None:
         self.sessions[session.id] = session
@@ -87,17 +105,21 @@ class Logind:
                 self._asked[name] = self._bus.ask(call)
 
     def pump(self) -> None:
+        """Take what has come and ask on, without waiting."""
         self._bus.pump()
+        if self._listing and self._bus.has(self._listing):
+            self._take_list()
+            self._bus.pump()
 
     def collect(self) -> None:
         """Wait for what was asked. A session that ended meanwhile is forgotten."""
+        if self._listing:
+            self._take_list()
         for name, reply in zip(list(self._asked), self._bus.collect(list(self._asked.values()))):
             if reply.error:
                 self.sessions.pop(name, None)
             else:
-                body = reply.body()
-                known = body[0] if body and isinstance(body[0], dict) else {}
-                self.sessions[name] = _detailed(self.sessions[name], known)
+                self.sessions[name] = _detailed(self.sessions[name], reply.properties(_WANTED))
         self._asked = {}
 
     def limits(self) -> tuple[int | None, int | None]:

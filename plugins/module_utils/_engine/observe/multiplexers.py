@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import replace
 from typing import Iterable, NamedTuple
 
 from ..model import Clock, Multiplexer, Process, iso, visible
@@ -76,8 +75,8 @@ def multiplexers(
             )
         else:
             names, attached, created, activity = said
-            found[pid] = replace(
-                found[pid], names=names, attached=attached, created_at=iso(created), activity_age=activity
+            found[pid] = found[pid]._replace(
+                names=names, attached=attached, created_at=iso(created), activity_age=activity
             )
     return found, warnings
 
@@ -107,8 +106,7 @@ def _screen(server: Server, folder: str) -> Multiplexer:
                 for name in os.listdir(handle):
                     if name.startswith(f"{process.pid}."):
                         found = os.stat(name, dir_fd=handle, follow_symlinks=False)
-                        return replace(
-                            nothing,
+                        return nothing._replace(
                             socket=visible(os.path.join(path, name)),
                             names=(visible(name.partition(".")[2]),),
                             attached=int(bool(found.st_mode & 0o100)) if stat.S_ISSOCK(found.st_mode) else None,

@@ -73,16 +73,17 @@ class _Look:
         self.logind_seen: dict[str, LogindSession] = {}
 
     def run(self, sample: float, want_leftovers: bool) -> Observation:
+        locks = self.proc.table_later("locks")
         logind = self._open_logind()
         self.clock = self.roots.clock()
         self.table = self.proc.processes()
         self.namespace = self.proc.pid_namespace(self.roots.own_pid())
-        if logind:
-            logind.pump()
+        logind = self._ask_on(logind)
         for process in self.table.values():
             self.children.setdefault(process.ppid, []).append(process)
         self._find_sshd()
         self._find_logins_and_mosh()
+        logind = self._ask_on(logind)
         self.leaders = {draft.leader_pid for draft in self.drafts}
         for draft in self.drafts:
             if draft.leader:
@@ -105,7 +106,7 @@ class _Look:
         for draft in self.drafts:
             draft.inode = self._connection_of(draft, connections or {})
         activity = Activity(
-            self.roots, self.proc, self.table, self.children, self.clock, self.drafts, connections or {}
+            self.roots, self.proc, self.table, self.children, self.clock, self.drafts, connections or {}, locks
         )
         if sample:
             activity.wait(sample)
@@ -146,7 +147,8 @@ class _Look:
         daemons = [process for process in self.table.values() if process.comm in SSHD]
         pids = {process.pid for process in daemons}
         for process in daemons:
-            if process.ppid not in pids and not self._connection(process):
+            # A listener starts its children where it is itself: it alone is asked for its PID namespace.
+            if process.ppid not in pids and self._ours(process.pid) and not self._connection(process):
                 for child in self.children.get(process.pid, ()):
                     if child.comm in SSHD:
                         self._connection(child)
@@ -155,7 +157,7 @@ class _Look:
         """Take the sshd that serves one connection, if this is one."""
         title = parse_title(self.proc.title(process.pid))
         # A user can call a process anything, but not have it run as root.
-        if title is None or process.state == "Z" or self.proc.uid(process.pid) != 0 or not self._ours(process.pid):
+        if title is None or process.state == "Z" or self.proc.uid(process.pid) != 0:
             return False
         servant: Process | None = process
         uid: int | None = None
@@ -253,10 +255,23 @@ class _Look:
             logind.begin()
             return logind
         except (OSError, ValueError) as exc:
-            if logind:
-                logind.close()
-            self.warnings.append(f"logind does not answer ({exc}): sessions are shown without what it knows")
+            self._give_up(logind, exc)
             return None
+
+    def _ask_on(self, logind: Logind | None) -> Logind | None:
+        """Let logind work while we read something else."""
+        try:
+            if logind:
+                logind.pump()
+            return logind
+        except (OSError, ValueError) as exc:
+            self._give_up(logind, exc)
+            return None
+
+    def _give_up(self, logind: Logind | None, why: Exception) -> None:
+        if logind:
+            logind.close()
+        self.warnings.append(f"logind does not answer ({why}): sessions are shown without what it knows")
 
     def _merge_logind(self, logind: Logind) -> None:
         logind.collect()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from typing import NamedTuple
 
 from ..model import Item, visible
@@ -32,6 +33,7 @@ _INTERPRETER = re.compile(r"^(python|node|nodejs|perl|ruby|bash|sh|dash|java)[0-
 _MULTICALL = ("busybox", "toybox", "coreutils")
 #: Interactive clients that move something only while they hold a file open.
 _ON_DEMAND = ("sftp-server", "sftp", "ftp", "tnftp", "lftp")
+_BATCH = {"-batch", "--batch"}
 _NOT_DATA = ("/dev/", "/proc/", "/sys/", "/usr/", "/lib", "/etc/", "/var/cache/", "/run/", "/memfd:", "/var/lib/sss/")
 
 
@@ -70,7 +72,8 @@ class Programs:
         except OSError:
             return None
         folder, base = os.path.split(path)
-        if base in CATEGORY and folder[1:] in _FOLDERS:
+        # /usr/lib/postgresql/17/bin/psql is an installed program, too, and /usr is root's.
+        if (base in CATEGORY or _VARIANT.match(base)) and (folder[1:] in _FOLDERS or folder.startswith("/usr/")):
             try:
                 installed = os.stat(os.path.join(self._root, path[1:]))
             except OSError:
@@ -112,7 +115,9 @@ class Programs:
         if base in CATEGORY or _VARIANT.match(base):
             return self._known(base, "path", path)
         arguments = proc.arguments(pid)
-        called = os.path.basename(arguments[0].lstrip("-")) if arguments else ""
+        # The first word: mongosh writes "mongosh mongodb://…" over both, and "mongosh " where it has no address.
+        comm = comm.partition(" ")[0]
+        called = os.path.basename(arguments[0].lstrip("-").partition(" ")[0]) if arguments else ""
         if base in _MULTICALL and called in CATEGORY:
             return self._known(called, "executable", path)
         if _INTERPRETER.match(base):
@@ -128,7 +133,7 @@ class Programs:
     def _known(name: str, known_by: str, path: str | None) -> Known:
         family = _VARIANT.match(name)
         category = CATEGORY.get(name) or CATEGORY[family.group(1).split("-")[0] if family else name]
-        program = "vim" if name.startswith("vim") else name
+        program = next((plain for plain in ("vim", "emacs") if name.startswith(plain)), name)
         return Known(program, category, known_by, visible(path) if path else None)
 
 
@@ -160,8 +165,12 @@ def item(proc: Proc, pid: int, start_time: int, tty: str | None, known: Known) -
     """The work of a recognised process with its files; None where it has nothing in hand."""
     files, swap = _open_files(proc, pid)
     if known.category == "editors":
-        swap = [path for path in swap if re.search(r"\.sw[a-p]$", path)]
-        files = [_of_swap(path) for path in swap] or _named(proc, pid)
+        files = [_of_swap(path) for path in swap]
+        if known.program == "emacs":
+            files, swap = of_emacs(proc, pid)
+            if not swap and _BATCH.intersection(proc.arguments(pid)):
+                return None  # it compiles for another emacs: nobody edits in it
+        files = files or _named(proc, pid)
     elif known.category == "transfers":
         if known.program in _ON_DEMAND and not files:
             return None
@@ -199,6 +208,45 @@ def _of_swap(path: str) -> str:
     if "%" in name:  # 'directory' ends in //: the whole path is in the name
         return name[:-4].replace("%", "/")
     return os.path.join(folder, name[1:-4] if name.startswith(".") else name[:-4])
+
+
+def of_emacs(proc: Proc, pid: int, patience: float = 1.0) -> tuple[list[str], list[str]]:
+    """The files that an emacs has changed and not saved, and its lock and autosave beside each.
+
+    It holds none of them open. A lock is a link ``.#FILE`` to USER@HOST.PID:BOOT, the autosave is ``#FILE#`` (GNU Emacs
+    Manual, "Interlocking" and "Auto Save Files"). Looked for where it runs and beside the files that it was started
+    with, by names alone and in a thread of its own: a user's file system may hang.
+    """
+    folder = proc.link(f"{pid}/cwd")
+    folders = dict.fromkeys([folder, *(os.path.dirname(path) for path in _named(proc, pid))] if folder else [])
+    found: list[tuple[str, list[str]]] = []
+
+    def look() -> None:
+        for place in list(folders)[:8]:
+            found.extend(_locked_by_emacs(f"{proc.root}/{pid}/root{place}", str(place), pid))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(patience)
+    seen = list(found)
+    return [path for path, _drafts in seen], [draft for _path, drafts in seen for draft in drafts]
+
+
+def _locked_by_emacs(there: str, place: str, pid: int) -> list[tuple[str, list[str]]]:
+    try:
+        names = set(os.listdir(there))
+    except OSError:
+        return []
+    found = []
+    for name in sorted(name for name in names if name.startswith(".#")):
+        try:
+            owner = os.readlink(os.path.join(there, name))
+        except OSError:
+            continue
+        if owner.partition(":")[0].endswith(f".{pid}"):
+            drafts = [draft for draft in (name, f"#{name[2:]}#") if draft in names]
+            found.append((os.path.join(place, name[2:]), [os.path.join(place, draft) for draft in drafts]))
+    return found
 
 
 def _named(proc: Proc, pid: int) -> list[str]:

@@ -120,7 +120,7 @@ def text(value, before=b""):
     return before + bytes(-len(before) % 4) + struct.pack("<I", len(raw)) + raw + b"\0"
 
 
-PROPERTIES = text("State") + b"\x01s\0" + b"\0" * 3 + text("active") + b"\0" * 3  # aligned to 8 for the next entry
+PROPERTIES = text("State") + b"\x01s\0" + b"\0" * 3 + text("active")
 
 
 def test_a_call_reads_back():
@@ -134,6 +134,12 @@ def test_properties():
     body = struct.pack("<I4x", len(PROPERTIES)) + PROPERTIES
     found, end = dbus.decode(reply(3, "a{sv}", body))
     assert end and found.serial == 3 and found.body() == ({"State": "active"},)
+    assert found.properties({"State": b"s", "Leader": b"u"}) == {"State": "active"}
+
+
+def test_a_property_of_another_type_is_not_taken_for_one():
+    found, _end = dbus.decode(reply(3, "a{sv}", struct.pack("<I4x", len(PROPERTIES)) + PROPERTIES))
+    assert found.properties({"State": b"u"}) == {}
 
 
 @given(st.binary(max_size=400))
@@ -141,6 +147,7 @@ def test_no_bytes_break_it(data):
     for raw in (data, b"l" + data):
         try:
             dbus.decode(raw)[0].body()
+            dbus.decode(raw)[0].properties({"State": b"s"})
         except ValueError:
             pass
 
@@ -156,10 +163,11 @@ def test_no_mutation_breaks_it(data):
     ])))  # fmt: skip
     for at in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=6)):
         raw[at] = data.draw(st.integers(0, 255))
-    try:
-        dbus.decode(bytes(raw))[0].body()
-    except ValueError:
-        pass
+    for read in (lambda found: found.body(), lambda found: found.properties({"State": b"s"})):
+        try:
+            read(dbus.decode(bytes(raw))[0])
+        except ValueError:
+            pass
 
 
 @pytest.mark.parametrize("manners", ["silent", "hangs up", "refuses", "babbles"])
@@ -186,7 +194,8 @@ def test_a_bus_that_misbehaves_costs_no_more_than_its_time(tmp_path, manners):
         threading.Thread(target=serve, daemon=True).start()
         began = time.monotonic()
         with pytest.raises((OSError, ValueError)):
-            dbus.Bus(path, time.monotonic() + 0.3)
+            bus = dbus.Bus(path, time.monotonic() + 0.3)
+            bus.collect([bus.ask(dbus.Call("org.example", "/a", "org.example.I", "Do"))])
         done.set()
     assert time.monotonic() - began < 3
 

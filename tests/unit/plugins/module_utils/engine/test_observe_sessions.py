@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import tempfile
 
@@ -117,6 +118,52 @@ def test_a_user_who_calls_a_process_sshd_is_no_session(monkeypatch, tmp_path):
     recording["files"][f"{pid}/cmdline"] = "sshd: root [priv]\0"
     before = len(look(monkeypatch, load("bookworm"), tmp_path / "a").sessions)
     assert len(look(monkeypatch, recording, tmp_path / "b").sessions) == before
+
+
+def test_processes_that_vanish_between_two_reads(monkeypatch, tmp_path):
+    """The table still has them when everything else of them is gone: each is left out or told by what was read."""
+    recording = load("bookworm")
+    read_table, ended = Proc.processes, set()
+
+    def then_they_end(self):
+        found = read_table(self)
+        for pid in sorted(found)[::5]:
+            ended.add(pid)
+            shutil.rmtree(os.path.join(self.root, str(pid)))
+        return found
+
+    monkeypatch.setattr(Proc, "processes", then_they_end)
+    seen = look(monkeypatch, recording, tmp_path)
+    leaders = {session.leader.pid for session in seen.sessions}
+    assert leaders and len(leaders) < 8 and not leaders & ended
+    json.dumps(plain(seen))
+
+
+def test_what_ends_between_two_looks_is_no_work(monkeypatch, tmp_path):
+    recording = load("trixie")
+    monkeypatch.setattr(Proc, "uid", lambda self, pid: recording["uids"].get(str(pid)))
+    there = roots(recording, str(tmp_path))
+    (vim,) = [item.pid for s in observe(there).sessions for item in s.work.editors]
+    ending = dataclasses.replace(there, sleep=lambda seconds: shutil.rmtree(os.path.join(there.proc, str(vim))))
+    assert [item for s in observe(ending, sample=1).sessions for item in s.work.editors] == []
+
+
+def test_thousands_of_processes_are_each_counted_once(monkeypatch, tmp_path):
+    recording = load("trixie")
+    (shell,) = [
+        path.split("/")[0]
+        for path, text in recording["files"].items()
+        if path.endswith("/cmdline") and text.startswith("sleep\x005000")
+    ]
+    fields = recording["files"][f"{shell}/stat"].split(") ", 1)[1].split(" ")
+    for pid in range(100_000, 103_000):
+        fields[1] = shell if pid == 100_000 else str(pid - 1)  # one below the other: deeper than any recursion goes
+        recording["files"][f"{pid}/stat"] = f"{pid} (sleep) {' '.join(fields)}"
+        recording["links"][f"{pid}/ns/pid"] = recording["links"][f"{shell}/ns/pid"]
+    seen = look(monkeypatch, recording, tmp_path)
+    pids = [process.pid for session in seen.sessions for process in session.processes]
+    assert len(pids) == len(set(pids)) and set(range(100_000, 103_000)) <= set(pids)
+    assert len(seen.sessions) == 8
 
 
 def test_without_a_passwd_entry(monkeypatch, tmp_path):

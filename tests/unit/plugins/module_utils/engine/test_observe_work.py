@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 
 import pytest
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import Clock
@@ -99,3 +101,59 @@ def test_stale_locks(tmp_path):
     found = list(leftovers._locks(str(tmp_path), Clock(9e9, 5.0), {78}))
     assert [x.path for x in found] == ["/tmp/.X0-lock"]
     assert found[0].why == "it names pid 77, which is gone"
+
+
+def emacs_at(tmp_path, *names):
+    home = tmp_path / "home"
+    home.mkdir()
+    for name, target in names:
+        if target:
+            os.symlink(target, home / name)
+        else:
+            (home / name).write_text("x")
+    folder = tmp_path / "proc/77"
+    folder.mkdir(parents=True)
+    os.symlink("/", folder / "root")
+    os.symlink(home, folder / "cwd")
+    (folder / "cmdline").write_bytes(b"emacs\0-nw\0plan.txt\0")
+    return str(home), work.of_emacs(Proc(str(tmp_path / "proc")), 77)
+
+
+def test_the_lock_and_the_autosave_of_an_emacs(tmp_path):
+    lock = (".#plan.txt", "alice@host.77:1700000000")
+    home, found = emacs_at(tmp_path, lock, ("#plan.txt#", None), ("plan.txt", None))
+    assert found == ([f"{home}/plan.txt"], [f"{home}/.#plan.txt", f"{home}/#plan.txt#"])
+
+
+def test_another_ones_lock_is_not_taken_for_ours(tmp_path):
+    locks = [(".#a", "alice@host.177:1"), (".#b", "alice@host.7"), (".#c", None), ("#a#", None)]
+    assert emacs_at(tmp_path, *locks)[1] == ([], [])
+
+
+def test_a_folder_that_hangs_costs_no_more_than_its_time(tmp_path, monkeypatch):
+    released = threading.Event()
+    monkeypatch.setattr(work, "_locked_by_emacs", lambda *_where: released.wait(30) and [])
+    folder = tmp_path / "77"
+    folder.mkdir()
+    os.symlink("/", folder / "cwd")
+    began = time.monotonic()
+    assert work.of_emacs(Proc(str(tmp_path)), 77, patience=0.1) == ([], [])
+    released.set()
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("title", ["mongosh ", "mongosh mongodb://<credentials>@127.0.0.1:27017/shop"])
+def test_a_mongosh_of_npm(there, title):
+    # As version 2.12 on node shows itself: its script's path is gone from the command line.
+    (there.bin / "node").write_text("node")
+    assert there(there.bin / "node", title, comm=title[:15]) == ("mongosh", "database_clients", "name")
+
+
+def test_an_emacs_that_compiles_for_another_is_no_work(tmp_path):
+    folder = tmp_path / "77"
+    folder.mkdir()
+    (folder / "cmdline").write_bytes(b"emacs\0-batch\0-l\0/tmp/async.el\0")
+    known = work.Known("emacs", "editors", "executable", None)
+    assert work.item(Proc(str(tmp_path)), 77, 1, None, known) is None
+    (folder / "cmdline").write_bytes(b"emacs\0-nw\0")
+    assert work.item(Proc(str(tmp_path)), 77, 1, None, known) is not None
