@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -62,7 +63,16 @@ def die(sentence):
 
 
 def podman(*argv, **kw):
-    return sh([*enter(), "podman", *argv], **kw)
+    return sh([*enter(), "podman", *argv], env={**os.environ, **storage()}, **kw)
+
+
+@functools.lru_cache(maxsize=None)
+def storage():
+    """Environment for podman. The kernel lays no overlay over another, as inside a container: there fuse-overlayfs."""
+    kind = sh(["stat", "-f", "-c", "%T", "/var/lib/containers", "/var/lib"], check=False, capture_output=True).stdout
+    if kind.split()[0] != "overlayfs":
+        return {}
+    return {"STORAGE_DRIVER": "overlay", "STORAGE_OPTS": "overlay.mount_program=/usr/bin/fuse-overlayfs"}
 
 
 def out(*argv):
@@ -261,7 +271,7 @@ def up(spec):
             "--hostname",
             name,
             "--privileged",
-            "--pids-limit=-1",
+            "--pids-limit=0",  # none; -1 needs a controller that nested containers may lack
             f"--systemd={systemd}",
             "--ulimit",
             "nofile=20000:20000",
