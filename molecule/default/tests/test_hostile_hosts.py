@@ -90,6 +90,18 @@ def test_an_earlier_readonly_tmout_is_named_and_fails_where_it_wins(virgin):
         assert machine.at_a_login("alice", "echo [$TMOUT]").stdout.splitlines()[-1] == "[900]"
 
 
+def test_somebody_elses_timeout_that_loses_is_named_and_left_alone(virgin):
+    theirs, line = "/etc/profile.d/zz-vendor.sh", '[ -n "$TMOUT" ] || TMOUT=1200\n'
+    for machine in virgin:
+        machine.write(theirs, line)
+    done = harden(virgin, session_policy_layers=SSH_AND_SHELL)
+    assert done.stdout.count(f"Somebody else sets a timeout in {theirs}:1") == len(virgin), done.stdout
+    for machine in virgin:
+        assert machine.tmout() == "900"
+        assert machine.exec(f"cat {theirs}").stdout == line
+        machine.exec(f"rm {theirs}")
+
+
 def test_without_include_the_settings_go_into_the_main_file(virgin):
     before = {}
     for machine in virgin:
