@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import fcntl
-import functools
 import hashlib
 import json
 import os
@@ -63,16 +62,7 @@ def die(sentence):
 
 
 def podman(*argv, **kw):
-    return sh([*enter(), "podman", *argv], env={**os.environ, **storage()}, **kw)
-
-
-@functools.lru_cache(maxsize=None)
-def storage():
-    """Environment for podman. The kernel lays no overlay over another, as inside a container: there fuse-overlayfs."""
-    kind = sh(["stat", "-f", "-c", "%T", "/var/lib/containers", "/var/lib"], check=False, capture_output=True).stdout
-    if kind.split()[0] != "overlayfs":
-        return {}
-    return {"STORAGE_DRIVER": "overlay", "STORAGE_OPTS": "overlay.mount_program=/usr/bin/fuse-overlayfs"}
+    return sh([*enter(), "podman", *argv], **kw)
 
 
 def out(*argv):
@@ -83,20 +73,30 @@ _ENTER = None
 
 
 def enter():
-    """Command prefix under which podman sees plain cgroup v2.
+    """Command prefix under which podman sees plain cgroup v2, and a storage that works.
 
     crun refuses a hybrid hierarchy. There, podman gets one pinned mount
     namespace whose /sys/fs/cgroup is cgroup v2; the machine's own mounts stay.
     """
     global _ENTER
     if _ENTER is None:
-        _ENTER = _find_namespace()
+        _ENTER = [*_find_namespace(), *_find_storage()]
     return _ENTER
 
 
+def _find_storage():
+    """The kernel lays no overlay over another, as inside a container: there fuse-overlayfs does."""
+    if filesystem("/var/lib") != "overlayfs":
+        return []
+    return ["env", "STORAGE_DRIVER=overlay", "STORAGE_OPTS=overlay.mount_program=/usr/bin/fuse-overlayfs"]
+
+
+def filesystem(path):
+    return sh(["stat", "-f", "-c", "%T", path], stdout=subprocess.PIPE).stdout.strip()
+
+
 def _find_namespace():
-    kind = sh(["stat", "-f", "-c", "%T", "/sys/fs/cgroup"], stdout=subprocess.PIPE).stdout.strip()
-    if kind == "cgroup2fs":
+    if filesystem("/sys/fs/cgroup") == "cgroup2fs":
         return []
     pin = RUN / "mnt"
     RUN.mkdir(exist_ok=True)
