@@ -26,11 +26,11 @@ CALM = 600
 SECONDS = 20  # Long enough that everybody is seen at the prompt on a busy machine, too.
 # From the prompt on. ksh93 gives a minute's grace, tcsh counts minutes; the upper bounds leave a busy machine time.
 ENDS = {
-    "alice": (SECONDS, SECONDS + 30),
-    "bob": (SECONDS + 60, SECONDS + 110),
-    "carol": (SECONDS, SECONDS + 30),
+    "alice": (SECONDS, SECONDS + 24),
+    "bob": (SECONDS + 60, SECONDS + 104),
+    "carol": (SECONDS, SECONDS + 24),
     "dave": (60, 100),
-    "mike": (SECONDS, SECONDS + 30),
+    "mike": (SECONDS, SECONDS + 24),
 }
 
 
