@@ -53,7 +53,7 @@ class Activity:
         clock: Clock,
         drafts: list[Draft],
         connections: dict[int, Connection],
-        locks: Callable[[], bytes],
+        locks: Callable[[], bytes] | None,
     ) -> None:
         self.roots, self.proc, self.table, self.children, self.clock = roots, proc, table, children, clock
         self.drafts = drafts
@@ -301,7 +301,7 @@ class Activity:
             asked = [Server(*server, self.roots.group_of(server[2])) for server in servers]
             boxes, warnings = multiplexers(self.proc, asked, self.roots.run, self.clock, self.roots.screen)
             self.warnings.extend(warnings)
-        held = by_pid(self._locks())
+        held = by_pid(self._locks()) if self._locks else {}
         return {place: self._one(draft, boxes, held) for place, draft in enumerate(self.drafts)}
 
     def _one(self, draft: Draft, boxes: dict[int, Multiplexer], held: dict[int, list[Held]]) -> Work:

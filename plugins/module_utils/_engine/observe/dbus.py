@@ -79,6 +79,15 @@ def _element(signature: str, at: int) -> int:
     return at + 1
 
 
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    """The string that stands from the next boundary of 4 on, and the offset behind it."""
+    at += -at % 4
+    end = at + 4 + _UINT32(data, at)[0]
+    if end >= len(data):
+        raise ValueError("a string runs past the message")
+    return data[at + 4 : end].decode("utf-8", "replace"), end + 1
+
+
 def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> tuple[Any, int]:
     """The value of the one type at signature[start], and the offset behind it."""
     if depth > 32:
@@ -86,10 +95,7 @@ def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> 
     kind = signature[start]
     at += -at % _ALIGN.get(kind, 4)
     if kind in "so":
-        end = at + 4 + struct.unpack_from("<I", data, at)[0]
-        if end >= len(data):
-            raise ValueError("a string runs past the message")
-        return data[at + 4 : end].decode("utf-8", "replace"), end + 1
+        return _text(data, at)
     if kind in _FIXED:
         code = "<" + _FIXED[kind]
         return struct.unpack_from(code, data, at)[0], at + struct.calcsize(code)
@@ -114,17 +120,13 @@ def _value(data: bytes, at: int, signature: str, start: int, depth: int = 0) -> 
         start += 1
         fields: list[Any] = []
         while start < stop:
-            if signature[start] in "so":  # most of what there is, without a call for each
-                at += -at % 4
-                end = at + 4 + _UINT32(data, at)[0]
-                if end >= len(data):
-                    raise ValueError("a string runs past the message")
-                fields.append(data[at + 4 : end].decode("utf-8", "replace"))
-                at, start = end + 1, start + 1
-                continue
-            field, at = _value(data, at, signature, start, depth + 1)
+            if signature[start] in "so":  # most of what there is
+                field, at = _text(data, at)
+                start += 1
+            else:
+                field, at = _value(data, at, signature, start, depth + 1)
+                start = _element(signature, start)
             fields.append(field)
-            start = _element(signature, start)
         return tuple(fields), at
     raise ValueError(f"unknown type {kind!r}")
 
@@ -173,11 +175,7 @@ class Reply(NamedTuple):
             at += len(key)
             try:
                 if kind in b"so":
-                    at += -at % 4
-                    stop = at + 4 + _UINT32(data, at)[0]
-                    if stop >= len(data):
-                        raise ValueError("a string runs past the message")
-                    found[name] = data[at + 4 : stop].decode("utf-8", "replace")
+                    found[name] = _text(data, at)[0]
                 elif kind in b"ub":
                     found[name] = _UINT32(data, at + -at % 4)[0]
                 else:

@@ -15,7 +15,6 @@ _UNSET = 4294967295
 _WANTED = {
     "Leader": b"u",
     "Class": b"s",
-    "TTY": b"s",
     "IdleHint": b"b",
     "IdleSinceHint": b"t",
     "State": b"s",
@@ -35,7 +34,6 @@ class LogindSession(NamedTuple):
     user: str
     leader: int | None = None
     session_class: str | None = None
-    tty: str | None = None
     idle_hint: bool | None = None
     idle_since: float | None = None  # seconds since the epoch
     state: str | None = None
@@ -80,11 +78,9 @@ class Logind:
         self._listing = []
         if not full.error:
             for row in _rows(full.body(), 10):
-                leader, klass, tty, idle, since, path = row[4:]
+                leader, klass, _tty, idle, since, path = row[4:]
                 hint = (bool(idle), since / 1e6 if idle else None)
-                self._add(
-                    LogindSession(row[0], row[1], row[2], leader or None, klass or None, tty or None, *hint), path
-                )
+                self._add(LogindSession(row[0], row[1], row[2], leader or None, klass or None, *hint), path)
         elif not short.error:
             for row in _rows(short.body(), 5):
                 self._add(LogindSession(row[0], row[1], row[2]), row[4])
@@ -147,7 +143,6 @@ def _detailed(session: LogindSession, known: dict[str, Any]) -> LogindSession:
     return session._replace(
         leader=known.get("Leader") or None,
         session_class=known.get("Class") or None,
-        tty=known.get("TTY") or None,
         idle_hint=idle,
         idle_since=known.get("IdleSinceHint", 0) / 1e6 if idle else None,
         state=known.get("State") or None,

@@ -79,24 +79,33 @@ class Proc:
         finally:
             os.close(handle)
 
-    def table(self, path: str) -> bytes:
-        """A list of the whole system (net/unix), which comes page by page."""
+    def table(self, path: str, limit: int = 1 << 24) -> bytes:
+        """A list of the whole system (net/unix, locks) up to `limit` bytes, which comes page by page."""
+        parts, size = [], 0
         try:
-            return _pages(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dir))
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dir)
         except OSError:
             return b""
+        try:
+            while size < limit:
+                part = os.read(handle, 65536)
+                if not part:
+                    break
+                parts.append(part)
+                size += len(part)
+        except OSError:
+            pass
+        finally:
+            os.close(handle)
+        return b"".join(parts)
 
     def table_later(self, path: str) -> Callable[[], bytes]:
         """Begin to read such a list; the function returned waits for its end.
 
         For /proc/locks: the kernel lets its reader sleep for some 20 ms (percpu_down_write), in which we can work.
         """
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dir)
-        except OSError:
-            return lambda: b""
         found: list[bytes] = []
-        reader = threading.Thread(target=lambda: found.append(_pages(handle)), daemon=True)
+        reader = threading.Thread(target=lambda: found.append(self.table(path)), daemon=True)
         reader.start()
 
         def wait() -> bytes:
@@ -213,23 +222,6 @@ class Proc:
         """What the process was started with; its owner chose it."""
         data = (self.read(f"{pid}/environ", 262144) or b"").decode("utf-8", "surrogateescape")
         return dict(entry.split("=", 1) for entry in data.split("\0") if "=" in entry)
-
-
-def _pages(handle: int, limit: int = 1 << 24) -> bytes:
-    """All that an open file of /proc gives, up to `limit` bytes; closes it."""
-    parts, size = [], 0
-    try:
-        while size < limit:
-            part = os.read(handle, 65536)
-            if not part:
-                break
-            parts.append(part)
-            size += len(part)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
-    return b"".join(parts)
 
 
 def terminal(number: int) -> str | None:

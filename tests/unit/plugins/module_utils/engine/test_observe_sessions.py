@@ -93,13 +93,19 @@ def test_multiplexers_without_logind_are_left_over(monkeypatch, tmp_path):
     assert [x.user for x in seen.leftovers if x.kind == "multiplexer"] == ["dave", "dave"]
 
 
-def test_a_container_is_not_counted(monkeypatch, tmp_path):
-    recording = load("trixie")
-    (victim,) = [
+def sleeper(recording):
+    """The pid of the one ``sleep 5000``, as text."""
+    (pid,) = [
         path.split("/")[0]
         for path, text in recording["files"].items()
         if path.endswith("/cmdline") and text.startswith("sleep\x005000")
     ]
+    return pid
+
+
+def test_a_container_is_not_counted(monkeypatch, tmp_path):
+    recording = load("trixie")
+    victim = sleeper(recording)
     recording["links"][f"{victim}/ns/pid"] = "pid:[1]"
     seen = look(monkeypatch, recording, tmp_path)
     assert int(victim) not in {p.pid for s in seen.sessions for p in s.processes}
@@ -108,11 +114,7 @@ def test_a_container_is_not_counted(monkeypatch, tmp_path):
 
 def test_a_user_who_calls_a_process_sshd_is_no_session(monkeypatch, tmp_path):
     recording = load("bookworm")
-    (pid,) = [
-        p.split("/")[0]
-        for p, text in recording["files"].items()
-        if p.endswith("/cmdline") and text.startswith("sleep\x005000")
-    ]
+    pid = sleeper(recording)
     line = recording["files"][f"{pid}/stat"]
     recording["files"][f"{pid}/stat"] = f"{pid} (sshd) S 1 {pid} {pid} " + line.split(") ", 1)[1].split(" ", 4)[4]
     recording["files"][f"{pid}/cmdline"] = "sshd: root [priv]\0"
@@ -150,11 +152,7 @@ def test_what_ends_between_two_looks_is_no_work(monkeypatch, tmp_path):
 
 def test_thousands_of_processes_are_each_counted_once(monkeypatch, tmp_path):
     recording = load("trixie")
-    (shell,) = [
-        path.split("/")[0]
-        for path, text in recording["files"].items()
-        if path.endswith("/cmdline") and text.startswith("sleep\x005000")
-    ]
+    shell = sleeper(recording)
     fields = recording["files"][f"{shell}/stat"].split(") ", 1)[1].split(" ")
     for pid in range(100_000, 103_000):
         fields[1] = shell if pid == 100_000 else str(pid - 1)  # one below the other: deeper than any recursion goes
