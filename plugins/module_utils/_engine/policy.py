@@ -227,6 +227,13 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         )
     errors += _contradictions(values, sshd)
     warnings += _doubts(values, sshd)
+    setters = (facts.get("shell") or {}).get("setters") or []
+    foreign = [setter["source"] for setter in setters if not setter["ours"]]
+    if "shell" in layers and values["idle_timeout"] and foreign:
+        warnings.append(
+            f"Somebody else sets a timeout in {', '.join(foreign)}, which is left alone: where it is read-only and "
+            "comes first it wins, where it comes later its shell prints an error at login. Remove it."
+        )
     if values["channel_idle_timeout"] and (exempt_users or exempt_groups):
         values["channel_idle_timeout"] = None
         rules.pop("channel_idle_timeout", None)

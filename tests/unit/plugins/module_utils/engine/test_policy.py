@@ -176,6 +176,15 @@ def test_channel_timeout_is_left_off_where_somebody_is_exempt():
     assert "ChannelTimeout is left off" in resolved.warnings[0]
 
 
+def test_somebody_elses_timeout_is_a_warning_where_the_shells_get_ours():
+    setters = [{"source": "/etc/profile.d/z.sh:1", "ours": False}, {"source": "/etc/profile.d/0.sh:9", "ours": True}]
+    facts = {"shell": {"setters": setters}}
+    (warning,) = resolve(PROFILES, {}, facts).warnings
+    assert "sets a timeout in /etc/profile.d/z.sh:1, which is left alone" in warning
+    assert resolve(PROFILES, {"layers": ["sshd"]}, facts).warnings == []
+    assert resolve(PROFILES, {"idle_timeout": 0}, facts).warnings == []
+
+
 def test_who_does_not_exist_is_a_warning():
     facts = {"users": {"bob": {"existing": True}, "eve": {"existing": False}}, "groups": {"ops": {"existing": False}}}
     resolved = resolve(PROFILES, {"exempt_users": ["bob", "eve"], "exempt_groups": ["ops"]}, facts)
