@@ -44,6 +44,17 @@ def test_each_profile_is_in_force_finds_nothing_to_do_again_and_goes_away_byte_f
     assert trees(fleet) == before
 
 
+def test_what_a_removed_shell_left_behind_goes_away_too(fleet):
+    before = trees(fleet)
+    harden(fleet)
+    for machine in fleet:
+        machine.exec("mv /usr/bin/zsh /usr/bin/zsh.gone; mv /usr/bin/tcsh /usr/bin/tcsh.gone")
+    harden(fleet, session_policy_state="absent")
+    for machine in fleet:
+        machine.exec("mv /usr/bin/zsh.gone /usr/bin/zsh; mv /usr/bin/tcsh.gone /usr/bin/tcsh")
+    assert trees(fleet) == before
+
+
 def test_check_mode_on_a_virgin_host_shows_the_change_and_makes_none(fleet):
     before = trees(fleet)
     done = harden(fleet, "--check", "--diff", session_policy_layers=ALL)

@@ -233,8 +233,9 @@ def observe_shell(
         files={
             "profile_dir": platform.profile_dir,
             "bashrc": tree.first(*platform.bashrcs) or platform.bashrcs[0],
-            "zsh": [zshrc] if shells.get("zsh") else None,
-            "csh": platform.cshrc if shells.get("tcsh") or shells.get("csh") else None,
+            # A shell that was removed leaves its file behind, with what is ours in it.
+            "zsh": [zshrc] if shells.get("zsh") or tree.exists(zshrc) else None,
+            "csh": platform.cshrc if shells.get("tcsh") or shells.get("csh") or tree.exists(platform.cshrc) else None,
             "csh_dir": platform.csh_dir,
             "csh_suffix": platform.csh_suffix,
         },
