@@ -109,7 +109,7 @@ def _end_sessions(sids: set[int]) -> None:
 
 
 def _start(command: Command) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    return subprocess.Popen(  # pylint: disable=ansible-bad-function
         command.argv,
         executable=command.program,
         stdin=subprocess.DEVNULL,
