@@ -93,11 +93,13 @@ def _find_storage():
     if filesystem("/var/lib") != "overlayfs":
         return []
     STATE.mkdir(parents=True, exist_ok=True)
-    settings, new = STATE / "storage.conf", STATE / f"storage.conf.{os.getpid()}"
-    new.write_text(
-        '[storage]\ndriver = "vfs"\ngraphroot = "/var/lib/containers/storage"\nrunroot = "/run/containers/storage"\n'
-    )
-    new.replace(settings)  # Others read it meanwhile.
+    settings = STATE / "storage.conf"
+    with tempfile.NamedTemporaryFile("w", dir=STATE, delete=False) as new:
+        new.write(
+            '[storage]\ndriver = "vfs"\n'
+            'graphroot = "/var/lib/containers/storage"\nrunroot = "/run/containers/storage"\n'
+        )
+    os.replace(new.name, settings)  # Others read it meanwhile.
     return ["env", f"CONTAINERS_STORAGE_CONF={settings}"]
 
 
