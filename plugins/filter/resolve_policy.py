@@ -64,6 +64,9 @@ _value:
       description: Whose members are exempt.
       type: list
       elements: str
+    confirm_within:
+      description: Seconds in which a change of sshd must be confirmed; 0 if it need not.
+      type: int
     rules:
       description: Identifiers of the benchmark's rules by setting.
       type: dict

@@ -227,12 +227,20 @@ import signal
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.files import Refused, World
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import read_order
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.journal import iso
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import (
+    read_commands,
+    read_logins,
+    read_order,
+    read_within,
+)
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.transaction import (
     Failed,
     Interrupted,
     Report,
+    confirm,
     run,
+    run_back,
 )
 
 FILE = {
@@ -247,6 +255,13 @@ FILE = {
     "owner": {"type": "str"},
     "group": {"type": "str"},
 }
+LOGINS = {
+    "config": {"type": "str", "default": "/etc/ssh/sshd_config"},
+    "listen": {"type": "str", "default": ""},
+    "pid_file": {"type": "str", "default": "/run/sshd.pid"},
+    "users": {"type": "list", "elements": "str", "default": []},
+    "groups": {"type": "list", "elements": "str", "default": []},
+}
 COMMANDS = {"type": "list", "elements": "list", "default": []}
 
 
@@ -257,15 +272,33 @@ def interrupt(number, frame):
     raise Interrupted(signal.Signals(number).name)
 
 
+def carry_out(params, check, report):
+    """What `state` asks for."""
+    if params["state"] == "confirmed":
+        if not check:
+            confirm(World(), params["name"], params["id"], report)
+    elif params["state"] == "previous":
+        asked = read_commands(params), read_within(params["confirm_within"]), read_logins(params["logins"])
+        run_back(World(), *asked, check, report)
+    else:
+        run(World(), read_order(params), check, report)
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "files": {"type": "list", "elements": "dict", "required": True, "options": FILE},
+            "name": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "confirmed", "previous"], "default": "present"},
+            "id": {"type": "str"},
+            "files": {"type": "list", "elements": "dict", "options": FILE},
             "validate": COMMANDS,
             "apply": COMMANDS,
             "verify": COMMANDS,
+            "rescue": COMMANDS,
+            "confirm_within": {"type": "int", "default": 0},
+            "logins": {"type": "dict", "options": LOGINS},
         },
+        required_if=[("state", "present", ["name", "files"]), ("state", "confirmed", ["name", "id"])],
         supports_check_mode=True,
     )
     for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -273,7 +306,7 @@ def main():
     report = Report()
     sentence = None
     try:
-        run(World(), read_order(module.params), module.check_mode, report)
+        carry_out(module.params, module.check_mode, report)
     except (Refused, Failed) as problem:
         sentence = str(problem)
     except PermissionError as problem:
@@ -290,6 +323,11 @@ def main():
         "validated_in": report.validated_in,
         "restored": report.restored,
         "recovered": report.recovered,
+        "reverted": report.reverted,
+        "name": report.name,
+        "id": report.id,
+        "pending": report.pending,
+        "confirm_by": None if report.confirm_by is None else iso(report.confirm_by),
     }
     if module._diff:
         result["diff"] = report.diff

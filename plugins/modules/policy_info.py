@@ -143,6 +143,14 @@ sshd:
       elements: list
       returned: always
       sample: [[systemctl, reload, ssh.service]]
+    start:
+      description:
+        - What to run to bring what listens now up again, should it die. It does nothing to what lives. Empty where
+          nothing listens.
+      type: list
+      elements: list
+      returned: always
+      sample: [[systemctl, reset-failed, ssh.service], [systemctl, start, ssh.service]]
     validate:
       description: What to run to validate the configuration on disk.
       type: list
@@ -254,6 +262,25 @@ findings:
       description: Seconds after which this version of OpenSSH has really ended the connection of an unresponsive peer.
       type: int
       returned: always
+transactions:
+  description:
+    - The last five transactions of M(sessionops.policy.config_transaction) on this host, newest first, as they are kept
+      in C(/var/lib/session-policy/.transactions). Empty without root.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    id: {description: What to confirm it by., type: str, returned: always, sample: 000007-5f1c09ad}
+    name: {description: Its name., type: str, returned: always, sample: sshd}
+    state:
+      description:
+        - V(done), V(pending) while it runs or waits to be confirmed, or V(reverted) if the host took it back by itself.
+      type: str
+      returned: always
+    at: {description: When it was made., type: str, returned: always}
+    confirm_within: {description: Seconds in which it had to be confirmed or null., type: int, returned: always}
+    files: {description: "For each file its V(path) and V(action).", type: list, elements: dict, returned: always}
+    why: {description: Why the host took it back or null., type: str, returned: always}
 users:
   description: For each account asked about, whether it is V(existing).
   returned: always

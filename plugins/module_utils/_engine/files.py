@@ -103,6 +103,8 @@ class World:
 
     def __init__(self, root: str = "/") -> None:
         self.root = root
+        # By when (see `now`) the commands that `run` runs must have ended.
+        self.until: float | None = None
 
     def mkdir(self, name: str, folder: int) -> None:
         os.mkdir(name, 0o700, dir_fd=folder)
@@ -141,7 +143,23 @@ class World:
         os.unlink(name, dir_fd=folder)
 
     def run(self, argv: t.Sequence[str]) -> Outcome:
-        return run_command(argv)
+        return run_command(argv, limit=COMMAND_LIMIT if self.until is None else max(1.0, self.until - self.now()))
+
+    def ask(self, argv: t.Sequence[str], limit: float) -> Outcome:
+        """Run what changes nothing, for at most `limit` seconds."""
+        return run_command(argv, limit=limit)
+
+    def detach(self, argv: t.Sequence[str]) -> None:
+        """Start a process that outlives this one and the connection that it came over."""
+        # Waiting for it is init's.
+        subprocess.Popen(  # pylint: disable=consider-using-with
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
 
     def rehearse(self, folders: t.Sequence[str], work: t.Callable[[], str | None]) -> str | None:
         return namespace.rehearse(folders, work)
@@ -149,11 +167,22 @@ class World:
     def now(self) -> float:
         return time.monotonic()
 
+    def clock(self) -> float:
+        """Seconds of the epoch."""
+        return time.time()
+
+    def boot(self) -> tuple[str, float]:
+        """Which boot this is, and the seconds since, those asleep counted."""
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def run_command(argv: t.Sequence[str], preexec: t.Callable[[], None] | None = None) -> Outcome:
+def run_command(
+    argv: t.Sequence[str], preexec: t.Callable[[], None] | None = None, limit: float = COMMAND_LIMIT
+) -> Outcome:
     """Run `argv` to its end, its words kept in memory: a full disk can't hide them, and a daemon that it leaves
     behind with its output open can't hold us up."""
     words = os.memfd_create("output", os.MFD_CLOEXEC)
@@ -164,7 +193,7 @@ def run_command(argv: t.Sequence[str], preexec: t.Callable[[], None] | None = No
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            timeout=COMMAND_LIMIT,
+            timeout=limit,
             env=dict(os.environ, LC_ALL="C", PATH=search_path()),
             check=False,
             preexec_fn=preexec,
@@ -172,7 +201,7 @@ def run_command(argv: t.Sequence[str], preexec: t.Callable[[], None] | None = No
         code: int | None = done.returncode
         late = ""
     except subprocess.TimeoutExpired:
-        code, late = None, f"killed after {COMMAND_LIMIT} s"
+        code, late = None, f"killed after {limit:.0f} s"
     except OSError as problem:
         code, late = None, problem.strerror or str(problem)
     try:

@@ -1,17 +1,22 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a transaction must know to undo itself, on the disk before it touches anything.
+"""What a transaction must know to undo itself, on the disk before it touches anything, and the last few of them.
 
     /var/lib/session-policy/            root only; its flock(2) is held by the one transaction that runs
-      NAME/
-        journal.json                    there from before the first change until the commit
+      .transactions/NUMBER-TOKEN/       one transaction; the last five are kept
+        journal.json                    there from before the first change until the commit, which renames it:
+        done.json                       this one came to its end
+        reverted.json, told.json        the host took this one back by itself; and the next run has said so
         0.former, 1.former, …           the bytes of the files that were there before
+        applied                         all is done but the confirmation
+        why                             why the host took it back
+      NAME/
         made.json                       the files and directories that this transaction has made on the host
 
 Beside each file, while a transaction runs: `.session-policy-TOKEN-N.new`, and `….old`, a second name of the former
-file. Putting that one back needs no space on the disk and loses nothing of it; where there is none (no hard links
-on this file system, or it was taken away), the bytes in NAME/ are written anew.
+file (a copy where the file system has no hard links). Putting that one back needs no space on the disk and loses
+nothing of it; where it was taken away, the bytes in N.former are written anew.
 """
 
 from __future__ import annotations
@@ -22,17 +27,27 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
+import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from . import files
 from .files import File, Refused, World
+from .order import STEPS, Commands, Logins
 
 STATE = "/var/lib/session-policy"
-_JOURNAL = "journal.json"
+TRANSACTIONS = ".transactions"
 MADE = "made.json"
-_FORMAT = 1
+# What a transaction came to, which is the name of its file.
+ARMED, DONE, REVERTED, TOLD = "journal.json", "done.json", "reverted.json", "told.json"
+_STATES = (ARMED, DONE, REVERTED, TOLD)
+_APPLIED, _WHY = "applied", "why"
+KEPT = 5
+_FORMAT = 2
+# Seconds that the host itself has for taking something back before anybody else does it.
+GRACE = 10
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class FileStep:
     @classmethod
     def of(cls, path: str, private: bool, former: File | None, after: File | None, token: str, n: int) -> FileStep:
         beside = f".session-policy-{token}-{n}"
-        placed = _digest(after.data) if after else None
+        placed = digest(after)
         return cls(path, private, former, after, placed, beside + ".new", beside + ".old", f"{n}.former")
 
 
@@ -65,15 +80,60 @@ class FolderStep:
 
 
 @dataclass(frozen=True)
+class Confirm:
+    """Somebody has to say, over a new connection, that the host can still be reached; else it takes all back."""
+
+    within: int
+    # Which boot, and seconds after it; see World.boot().
+    boot: str
+    began: float
+    # The connection over which the change came, see `logins.Connection`; None: no connection of sshd's.
+    connection: str | None
+    user: str | None
+    # Where sshd is asked for a login: address and port.
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Journal:
+    key: str
     name: str
     files: tuple[FileStep, ...]
     folders: tuple[FolderStep, ...]
-    apply: tuple[tuple[str, ...], ...]
+    commands: Commands
+    # Seconds of the epoch.
+    at: float
+    confirm: Confirm | None = None
+    logins: Logins | None = None
+    # It takes away what its transaction has put there.
+    away: bool = False
+    # All is done but the confirmation.
+    applied: bool = False
 
     @property
     def folder(self) -> str:
-        return f"{STATE}/{self.name}"
+        return f"{STATE}/{TRANSACTIONS}/{self.key}"
+
+    def waits(self, world: World) -> bool:
+        """Whether a confirmation may still come, or the host is about to take it back."""
+        if not self.confirm or not self.applied:
+            return False
+        boot, now = world.boot()
+        return boot == self.confirm.boot and now < self.confirm.began + self.confirm.within + GRACE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the history."""
+
+    key: str
+    name: str
+    state: str
+    at: float
+    within: int | None
+    files: tuple[tuple[str, str], ...]  # path, what became of it
+    why: str | None
 
 
 @dataclass(frozen=True)
@@ -87,8 +147,9 @@ class Restored:
     left: tuple[str, ...]
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def digest(file: File | None) -> str | None:
+    """What tells the bytes of one file from any others'."""
+    return hashlib.sha256(file.data).hexdigest() if file else None
 
 
 def where(root: str, *inner: str) -> str:
@@ -99,58 +160,134 @@ def where(root: str, *inner: str) -> str:
 # --- on the disk ------------------------------------------------------------------------------------------------
 
 
+def next_key(world: World) -> str:
+    """The name of a new transaction: it sorts behind those that are there."""
+    numbers = [int(key.partition("-")[0]) for key in _keys(world.root)]
+    return f"{max(numbers, default=0) + 1:06d}-{os.urandom(4).hex()}"
+
+
+def _keys(root: str) -> list[str]:
+    """The transactions that are known, oldest first."""
+    try:
+        folder = files.open_folder(root, where(root, TRANSACTIONS))
+    except FileNotFoundError:
+        return []
+    try:
+        return sorted(key for key in os.listdir(folder) if re.fullmatch(r"[0-9]{6,9}-[0-9a-f]{8}", key))
+    finally:
+        os.close(folder)
+
+
+class Folder:
+    """The open folder of one transaction."""
+
+    def __init__(self, root: str, key: str) -> None:
+        self.path = where(root, TRANSACTIONS, key)
+        self.root = root
+
+    def __enter__(self) -> int:
+        self.fd = files.open_folder(self.root, self.path)
+        return self.fd
+
+    def __exit__(self, *_problem: object) -> None:
+        os.close(self.fd)
+
+
 def arm(world: World, journal: Journal) -> None:
     """Put `journal` on the disk, complete or not at all."""
     base = files.open_folder(world.root, where(world.root))
     try:
-        files.make_folder(world, base, journal.name, 0o700, os.geteuid(), os.getegid())
-        folder = _open_state(base, journal.name)
+        # The notes go into the folder of that name.
+        for name in (journal.name, TRANSACTIONS):
+            files.make_folder(world, base, name, 0o700, os.geteuid(), os.getegid())
+        above = _open_state(base, TRANSACTIONS)
     finally:
         os.close(base)
     try:
+        files.make_folder(world, above, journal.key, 0o700, os.geteuid(), os.getegid())
+    finally:
+        os.close(above)
+    with Folder(world.root, journal.key) as folder:
         for step in journal.files:
             if step.former:
-                files.forget(world, folder, step.blob)
                 files.write_new(world, folder, step.blob, _secret(step.former.data))
         text = json.dumps(_dump(journal), indent=1).encode()
-        files.forget(world, folder, _JOURNAL + ".new")
-        files.write_new(world, folder, _JOURNAL + ".new", _secret(text))
-        world.rename(_JOURNAL + ".new", _JOURNAL, folder)
+        files.write_new(world, folder, ARMED + ".new", _secret(text))
+        world.rename(ARMED + ".new", ARMED, folder)
         world.fsync(folder)
-    finally:
-        os.close(folder)
 
 
-def disarm(world: World, journal: Journal) -> None:
-    """The commit: after this nothing undoes it any more."""
-    folder = files.open_folder(world.root, where(world.root, journal.name))
+def mark_applied(world: World, journal: Journal) -> None:
+    """From now on it only waits for its confirmation."""
+    with Folder(world.root, journal.key) as folder:
+        files.write_new(world, folder, _APPLIED, _secret(b""))
+        world.fsync(folder)
+
+
+def finish(world: World, journal: Journal, state: str, why: str | None = None) -> None:
+    """The commit: after this nothing undoes it any more. A renaming, which needs no space on the disk."""
+    with Folder(world.root, journal.key) as folder:
+        if why:
+            try:
+                files.forget(world, folder, _WHY)
+                files.write_new(world, folder, _WHY, _secret(why.encode("utf-8", "backslashreplace")))
+            except OSError:
+                # The log has it.
+                pass
+        if files.is_there(folder, ARMED):
+            world.rename(ARMED, state, folder)
+        world.fsync(folder)
+
+
+def drop(world: World, journal: Journal) -> None:
+    """It is as if it had never been."""
     try:
-        files.forget(world, folder, _JOURNAL)
-        world.fsync(folder)
-    finally:
-        os.close(folder)
+        with Folder(world.root, journal.key) as folder:
+            files.forget(world, folder, ARMED)
+            world.fsync(folder)
+    except FileNotFoundError:
+        pass
+
+
+def told(world: World, key: str) -> None:
+    with Folder(world.root, key) as folder:
+        world.rename(REVERTED, TOLD, folder)
+
+
+def forget(world: World, name: str) -> None:
+    """Let go of what is known about the transactions of that name that came to their end."""
+    for entry in history(world.root):
+        if entry.name == name and entry.state != ARMED:
+            with Folder(world.root, entry.key) as folder:
+                files.forget(world, folder, entry.state)
 
 
 def tidy(world: World) -> None:
     """Take away what no journal needs, and the state directory itself once nothing of ours is left on the host."""
     state = where(world.root)
+    finished = []
+    for key in _keys(world.root):
+        with Folder(world.root, key) as folder:
+            there = _state(folder)
+        if there is None:
+            _remove(world, key)
+        elif there != ARMED:
+            finished.append((key, there))
+    for key, there in finished[:-KEPT]:
+        with Folder(world.root, key) as folder:
+            world.unlink(there, folder)
+        _remove(world, key)
     base = files.open_folder(world.root, state)
     try:
         for name in sorted(os.listdir(base)):
-            if not stat.S_ISDIR(os.lstat(name, dir_fd=base).st_mode):
-                continue
-            folder = _open_state(base, name)
-            try:
-                there = os.listdir(folder)
-                if _JOURNAL not in there:
-                    for rubbish in there:
-                        if rubbish.endswith(".former") or rubbish == _JOURNAL + ".new":
-                            world.unlink(rubbish, folder)
-                bare = not os.listdir(folder)
-            finally:
-                os.close(folder)
-            if bare:
-                world.rmdir(name, base)
+            if stat.S_ISDIR(os.lstat(name, dir_fd=base).st_mode):
+                inner = _open_state(base, name)
+                try:
+                    bare = not os.listdir(inner)
+                finally:
+                    os.close(inner)
+                if bare:
+                    world.rmdir(name, base)
         empty = not os.listdir(base)
     finally:
         os.close(base)
@@ -162,24 +299,84 @@ def tidy(world: World) -> None:
             os.close(above)
 
 
-def pending(root: str) -> list[Journal]:
-    """The journals of runs that came to no end."""
-    base = files.open_folder(root, where(root))
+def _state(folder: int) -> str | None:
+    return next((state for state in _STATES if files.is_there(folder, state)), None)
+
+
+def _remove(world: World, key: str) -> None:
+    with Folder(world.root, key) as folder:
+        for name in os.listdir(folder):
+            world.unlink(name, folder)
+    above = files.open_folder(world.root, where(world.root, TRANSACTIONS))
     try:
-        found = []
-        for name in sorted(os.listdir(base)):
-            if not stat.S_ISDIR(os.lstat(name, dir_fd=base).st_mode):
-                continue
-            folder = _open_state(base, name)
-            try:
-                text = files.read_at(folder, _JOURNAL)
-                if text:
-                    found.append(_load(name, folder, text.data))
-            finally:
-                os.close(folder)
-        return found
+        world.rmdir(key, above)
     finally:
-        os.close(base)
+        os.close(above)
+
+
+def load(root: str, key: str, *states: str) -> Journal | None:
+    """The transaction `key` if it is in one of `states`."""
+    with Folder(root, key) as folder:
+        for state in states:
+            text = files.read_at(folder, state)
+            if text:
+                return _load(key, folder, text.data, state)
+    return None
+
+
+def pending(root: str) -> list[Journal]:
+    """The journals of runs that came to no end, or wait for their confirmation."""
+    return [journal for journal in (load(root, key, ARMED) for key in _keys(root)) if journal]
+
+
+def last_done(root: str) -> Journal | None:
+    return next((journal for journal in (load(root, key, DONE) for key in reversed(_keys(root))) if journal), None)
+
+
+def history(root: str) -> list[Entry]:
+    """What is known of the last transactions, newest first."""
+    found = []
+    for key in reversed(_keys(root)):
+        with Folder(root, key) as folder:
+            state = _state(folder)
+            text = files.read_at(folder, state) if state else None
+            why = files.read_at(folder, _WHY)
+        if text and state:
+            said = json.loads(text.data)
+            acts = tuple((step["path"], _act(step)) for step in said["files"] if not step["path"].endswith(MADE))
+            within = (said["confirm"] or {}).get("within")
+            reason = why.data.decode("utf-8", "replace") if why else None
+            found.append(Entry(key, said["name"], state, said["at"], within, acts, reason))
+    return found
+
+
+def shown_history(root: str) -> list[dict[str, t.Any]]:
+    """`history` for people; empty for those who may not read it."""
+    try:
+        entries = history(root)
+    except (PermissionError, Refused):
+        return []
+    return [
+        {
+            "id": entry.key,
+            "name": entry.name,
+            "state": {ARMED: "pending", DONE: "done"}.get(entry.state, "reverted"),
+            "at": iso(entry.at),
+            "confirm_within": entry.within,
+            "files": [{"path": path, "action": action} for path, action in entry.files],
+            "why": entry.why,
+        }
+        for entry in entries
+    ]
+
+
+def iso(at: float) -> str:
+    """Seconds of the epoch as a time that people read."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _act(step: t.Mapping[str, t.Any]) -> str:
+    return "removed" if step["placed"] is None else "changed" if step["former"] else "created"
 
 
 def _open_state(base: int, name: str) -> int:
@@ -193,7 +390,12 @@ def _secret(data: bytes) -> File:
 def _dump(journal: Journal) -> dict[str, t.Any]:
     return {
         "format": _FORMAT,
-        "apply": journal.apply,
+        "name": journal.name,
+        "at": journal.at,
+        "away": journal.away,
+        "commands": {step: getattr(journal.commands, step) for step in STEPS},
+        "confirm": journal.confirm and asdict(journal.confirm),
+        "logins": journal.logins and asdict(journal.logins),
         "folders": [{"path": step.path, "former": step.former} for step in journal.folders],
         "files": [
             {
@@ -217,8 +419,8 @@ def _dump(journal: Journal) -> dict[str, t.Any]:
     }
 
 
-def _load(name: str, folder: int, text: bytes) -> Journal:
-    where = f"{STATE}/{name}/{_JOURNAL}"
+def _load(key: str, folder: int, text: bytes, state: str) -> Journal:
+    where = f"{STATE}/{TRANSACTIONS}/{key}/{state}"
     try:
         said = json.loads(text)
         if said["format"] != _FORMAT:
@@ -229,14 +431,23 @@ def _load(name: str, folder: int, text: bytes) -> Journal:
             if former:
                 blob = files.read_at(folder, entry["blob"])
                 if blob is None:
-                    raise Refused(f"{STATE}/{name}/{entry['blob']} is missing, which {where} needs")
+                    raise Refused(f"{entry['blob']} is missing, which {where} needs")
                 xattrs = tuple((xattr, base64.b64decode(value)) for xattr, value in former.pop("xattrs"))
                 former = File(blob.data, xattrs=xattrs, **former)
             steps.append(FileStep(former=former, after=None, **{k: v for k, v in entry.items() if k != "former"}))
-        folders = tuple(
-            FolderStep(entry["path"], entry["former"] and tuple(entry["former"])) for entry in said["folders"]
+        logins = said["logins"]
+        return Journal(
+            key,
+            said["name"],
+            tuple(steps),
+            tuple(FolderStep(entry["path"], entry["former"] and tuple(entry["former"])) for entry in said["folders"]),
+            Commands(**{step: tuple(map(tuple, argvs)) for step, argvs in said["commands"].items()}),
+            said["at"],
+            said["confirm"] and Confirm(**said["confirm"]),
+            logins and Logins(**{**logins, "users": tuple(logins["users"]), "groups": tuple(logins["groups"])}),
+            said["away"],
+            files.is_there(folder, _APPLIED),
         )
-        return Journal(name, tuple(steps), folders, tuple(tuple(argv) for argv in said["apply"]))
     except (ValueError, KeyError, TypeError) as problem:
         if isinstance(problem, Refused):
             raise
@@ -357,7 +568,7 @@ def _put_back(world: World, step: FileStep, folder: int) -> str:
         return ""
     if now is not None and now.like(step.former):
         return ""
-    if now is not None and _digest(now.data) != step.placed:
+    if now is not None and digest(now) != step.placed:
         return "left"
     if step.former is None:
         world.unlink(name, folder)

@@ -15,6 +15,8 @@ from .block import Markers
 from .files import Refused
 
 Argv = t.Tuple[str, ...]
+# Seconds for `confirm_within`.
+SHORTEST, LONGEST = 5, 3600
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,41 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Logins:
+    """How to ask sshd for a login, and as whom; who else a Match block names is read from the configuration."""
+
+    config: str
+    # What `sshd -T` says for ListenAddress, a line each.
+    listen: str
+    pid_file: str
+    users: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Commands:
+    validate: tuple[Argv, ...] = ()
+    apply: tuple[Argv, ...] = ()
+    verify: tuple[Argv, ...] = ()
+    rescue: tuple[Argv, ...] = ()
+
+
+STEPS = ("validate", "apply", "verify", "rescue")
+
+
+@dataclass(frozen=True)
 class Order:
     name: str
     wishes: tuple[Wish, ...]
-    validate: tuple[Argv, ...]
-    apply: tuple[Argv, ...]
-    verify: tuple[Argv, ...]
+    commands: Commands
+    # Seconds in which somebody must confirm; 0: nobody needs to.
+    confirm_within: int = 0
+    logins: Logins | None = None
+
+    @property
+    def away(self) -> bool:
+        """It takes away what the transaction has put there."""
+        return bool(self.wishes) and not any(wish.present for wish in self.wishes)
 
 
 def read_order(params: t.Mapping[str, t.Any]) -> Order:
@@ -56,7 +87,33 @@ def read_order(params: t.Mapping[str, t.Any]) -> Order:
     return Order(
         name,
         tuple(_wish(name, entry) for entry in params["files"]),
-        *(_commands(step, params[step] or ()) for step in ("validate", "apply", "verify")),
+        read_commands(params),
+        read_within(params.get("confirm_within")),
+        read_logins(params.get("logins")),
+    )
+
+
+def read_commands(params: t.Mapping[str, t.Any]) -> Commands:
+    """See `read_order`."""
+    return Commands(**{step: _commands(step, params.get(step) or ()) for step in STEPS})
+
+
+def read_within(within: int | None) -> int:
+    """See `read_order`."""
+    if within and not SHORTEST <= within <= LONGEST:
+        raise Refused(
+            f"confirm_within must be from {SHORTEST} to {LONGEST} seconds and not {within}, as coming back over a new "
+            "connection takes a few of them; 0 does without"
+        )
+    return within or 0
+
+
+def read_logins(logins: t.Mapping[str, t.Any] | None) -> Logins | None:
+    """See `read_order`."""
+    if not logins:
+        return None
+    return Logins(
+        logins["config"], logins["listen"], logins["pid_file"], tuple(logins["users"]), tuple(logins["groups"])
     )
 
 

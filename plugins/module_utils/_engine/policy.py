@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
 
 from .duration import format_duration, parse_duration
+from .order import read_within
 
 # The layers that this version has.
 LAYERS = ("sshd", "shell", "logind")
@@ -17,6 +18,9 @@ STATES = ("present", "absent")
 
 # What an operator writes to leave a setting of the profile to the host.
 LEAVE = "none"
+
+# Seconds in which a change of sshd must be confirmed.
+CONFIRM_WITHIN = 60
 
 # The kernel moves a terminal's access time in steps of 8 s, so a shorter idle limit would mean nothing.
 SHORTEST_IDLE = 30
@@ -37,6 +41,7 @@ class Policy:
     state: str
     exempt_users: list[str]
     exempt_groups: list[str]
+    confirm_within: int
     rules: dict[str, dict[str, list[str]]]
     sshd_main_file: bool
     logind_main_file: bool
@@ -99,7 +104,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
 }
 SETTINGS = tuple(_READERS)
 # Everything an operator may set; `hosts` belongs to the playbook.
-VARIABLES = ("profile", "layers", "state", *SETTINGS, "exempt_users", "exempt_groups", "hosts")
+VARIABLES = ("profile", "layers", "state", *SETTINGS, "exempt_users", "exempt_groups", "confirm_within", "hosts")
 # Which layers act on a setting.
 _ENFORCED_BY: Mapping[str, tuple[str, ...]] = {
     "idle_timeout": ("shell", "logind"),
@@ -194,6 +199,13 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
                 f"session_policy_layers: this version has no layer {layer!r}: choose from {', '.join(LAYERS)}"
             )
 
+    confirm_within = CONFIRM_WITHIN
+    if chosen.get("confirm_within") not in (None, ""):
+        try:
+            confirm_within = read_within(parse_duration(chosen["confirm_within"]))
+        except ValueError as exc:
+            errors.append(f"session_policy_confirm_within: {exc}")
+
     exempt_users = _names("exempt_users", chosen.get("exempt_users"), facts.get("users"), errors, warnings)
     exempt_groups = _names("exempt_groups", chosen.get("exempt_groups"), facts.get("groups"), errors, warnings)
 
@@ -249,6 +261,7 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         state=state,
         exempt_users=exempt_users,
         exempt_groups=exempt_groups,
+        confirm_within=confirm_within,
         rules=rules,
         sshd_main_file=scanned and main_file_only,
         logind_main_file=scanned and (main_file_only or host.get("family") == "debian"),

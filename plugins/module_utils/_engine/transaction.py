@@ -6,6 +6,8 @@
 observe (where each path leads and what is there) → judge (what it shall become) → rehearse (validate it where
 nobody else sees it) → act (journal, write beside, rename, apply, verify, commit). A failure undoes what was done
 from the journal; so does the next transaction, whatever its name, when this one is killed.
+
+With `confirm_within` the host is made to undo it first, see `guard`, and the commit is left to `confirm`.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ import os
 import shutil
 import stat
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from . import block, files, journal
+from . import block, files, guard, journal, logins
 from .files import File, Outcome, Refused, Spot, World
-from .journal import FileStep, FolderStep, Journal
+from .journal import Confirm, FileStep, FolderStep, Journal
 from .namespace import Unavailable, die_with_parent
-from .order import Argv, Order, Wish
+from .order import STEPS, Argv, Commands, Logins, Order, Wish
 
 # Longer than a reload with a rehearsal takes, shorter than the patience of whoever waits.
 LOCK_LIMIT = 60.0
@@ -46,6 +48,11 @@ class Report:
     restored: list[str] = field(default_factory=list)
     recovered: bool = False
     diff: list[dict[str, str]] = field(default_factory=list)
+    name: str | None = None
+    id: str | None = None
+    pending: bool = False
+    confirm_by: float | None = None
+    reverted: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -204,6 +211,44 @@ def _names_in(root: str, path: str) -> list[str]:
         os.close(fd)
 
 
+def make_plan_back(root: str, last: Journal) -> Plan:
+    """What it takes to be as before `last`; touches nothing.
+
+    Raises:
+        Refused: somebody else has changed one of its files since.
+    """
+    notes = journal.where(root, last.name, journal.MADE)
+    made_before = made_after = _read_record(root, last.name)
+    changes = []
+    for step in last.files:
+        if step.path == notes:
+            made_after = step.former
+            continue
+        spot = files.locate(root, step.path)
+        before = files.read(root, spot)
+        after = step.former and _with(step.former, step.former.data)
+        if (before is None and after is None) or (before is not None and before.like(after)):
+            changes.append(Change(spot, before, before, "unchanged"))
+            continue
+        if journal.digest(before) != step.placed:
+            raise Refused(
+                f"{step.path} was changed by somebody else after {_about(last.name, last.key, last.at)}: "
+                f"put it back by hand, its former bytes are in {last.folder}"
+            )
+        action = "removed" if after is None else "changed" if before else "created"
+        changes.append(Change(spot, before, after, action))
+    there = {change.spot.path for change in changes if change.after}
+    folders = [FolderStep(path, None) for change in changes if change.action == "created" for path in change.spot.made]
+    gone = {change.spot.path for change in changes if change.action == "removed"}
+    for made in sorted(last.folders, key=lambda step: step.path, reverse=True):
+        status = _folder_status(root, made.path)
+        if made.former is None and status is not None and not any(path.startswith(made.path + "/") for path in there):
+            inside = {os.path.join(made.path, name) for name in _names_in(root, made.path)}
+            if not inside - gone - {folder.path for folder in folders if folder.former}:
+                folders.append(FolderStep(made.path, (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)))
+    return Plan(tuple(changes), tuple(folders), made_before, made_after)
+
+
 # --- what to show -----------------------------------------------------------------------------------------------
 
 
@@ -257,55 +302,207 @@ def run(world: World, order: Order, check: bool, report: Report) -> None:
         Refused: nothing was touched.
         Failed: the host was left as the sentence says.
     """
-    held = journal.lock(world, create=False, limit=LOCK_LIMIT)
+    held = _begin(world, check, report)
     try:
-        if held is not None:
-            _recover(world, check, report)
         plan = make_plan(world.root, order)
         if held is None and plan.to_do and not check:
-            held = journal.lock(world, create=True, limit=LOCK_LIMIT)
-            _recover(world, check, report)
+            held = _begin(world, check, report, create=True)
             plan = make_plan(world.root, order)
         report.files = [{"path": change.spot.asked, "action": change.action} for change in plan.changes]
-        report.diff = show(plan)
-        if plan.changed:
-            _find_commands(order)
-            _rehearse(world, order, plan, check, report)
-        if plan.to_do and not check:
-            _act(world, order, plan, report)
-        report.changed = report.changed or plan.changed
+        _carry_out(world, order, plan, check, report)
+        if held is not None and order.away and not check and not report.pending:
+            journal.forget(world, order.name)
     finally:
-        if held is not None:
-            try:
-                if not check:
-                    journal.tidy(world)
-            except OSError:
-                # The next run tries again.
-                pass
-            finally:
-                os.close(held)
+        _end(world, held, check)
+
+
+def run_back(world: World, commands: Commands, within: int, asked: Logins | None, check: bool, report: Report) -> None:
+    """Back to the state before the last transaction; see `run`.
+
+    Args:
+        commands, asked: where they do not say what to apply and whom to ask for, that transaction's own do. What it
+            validated and verified was the state after it.
+        within: see `Order.confirm_within`.
+    """
+    held = _begin(world, check, report)
+    try:
+        last = journal.last_done(world.root) if held is not None else None
+        if last is None:
+            raise Refused("there is no transaction on this host to go back from")
+        plan = make_plan_back(world.root, last)
+        apply, rescue = commands.apply or last.commands.apply, commands.rescue or last.commands.rescue
+        chosen = replace(commands, apply=apply, rescue=rescue)
+        report.files = [{"path": change.spot.asked, "action": change.action} for change in plan.changes]
+        _carry_out(world, Order(last.name, (), chosen, within, asked or last.logins), plan, check, report)
+    finally:
+        _end(world, held, check)
+
+
+def _begin(world: World, check: bool, report: Report, create: bool = False) -> int | None:
+    """Be the only transaction, with nothing left to undo of former ones; the lock, or None if there never were any."""
+    end = world.now() + LOCK_LIMIT
+    while True:
+        held = journal.lock(world, create, LOCK_LIMIT)
+        if held is None:
+            return None
+        try:
+            old = next((old for old in journal.pending(world.root) if old.waits(world)), None)
+            if old is None or check:
+                if old:
+                    report.warnings.append(f"{_about(old.name, old.key, old.at)} waits for its confirmation")
+                _recover(world, check, report)
+                _tell(world, check, report)
+                return held
+            _boot, now = world.boot()
+            rest = old.confirm.began + old.confirm.within + journal.GRACE - now if old.confirm else 0
+            if world.now() > end or rest > LOCK_LIMIT:
+                raise Refused(
+                    f"{_about(old.name, old.key, old.at)}, made by somebody else, waits for its confirmation for "
+                    f"another {max(0, rest - journal.GRACE):.0f} s: run this again after that"
+                )
+        except BaseException:
+            os.close(held)
+            raise
+        os.close(held)
+        world.sleep(0.5)
+
+
+def _end(world: World, held: int | None, check: bool) -> None:
+    if held is not None:
+        try:
+            if not check:
+                guard.tidy(world)
+                journal.tidy(world)
+        except OSError:
+            # The next run tries again.
+            pass
+        finally:
+            os.close(held)
+
+
+def _about(name: str, key: str, at: float) -> str:
+    return f"the change {key} of the transaction {name} of {journal.iso(at)}"
+
+
+def _tell(world: World, check: bool, report: Report) -> None:
+    """Say what the host took back by itself, once."""
+    for entry in journal.history(world.root):
+        if entry.state == journal.REVERTED:
+            report.reverted.append(
+                {"id": entry.key, "name": entry.name, "at": journal.iso(entry.at), "why": entry.why or ""}
+            )
+            report.warnings.append(
+                f"this host has taken back {_about(entry.name, entry.key, entry.at)}: "
+                + (entry.why or "nobody confirmed it")
+            )
+            if not check:
+                journal.told(world, entry.key)
+
+
+def _carry_out(world: World, order: Order, plan: Plan, check: bool, report: Report) -> None:
+    report.diff = show(plan)
+    if plan.changed:
+        _find_commands(order.commands)
+        _rehearse(world, order.commands, plan, check, report)
+    if plan.to_do and not check:
+        _act(world, order, plan, report)
+    report.changed = report.changed or plan.changed
 
 
 def _recover(world: World, check: bool, report: Report) -> None:
     for old in journal.pending(world.root):
         if check:
-            report.warnings.append(
-                f"an interrupted run of the transaction {old.name} is still to be rolled back: "
-                "the first run without check mode does that before anything else"
-            )
+            if not old.waits(world):
+                report.warnings.append(
+                    f"an interrupted run of the transaction {old.name} is still to be rolled back: "
+                    "the first run without check mode does that before anything else"
+                )
             continue
         report.recovered = report.changed = True
-        restored = journal.restore(world, old)
+        try:
+            restored, said = take_back(world, old)
+        except Failed as problem:
+            raise Failed(f"An interrupted run of the transaction {old.name} can't be rolled back. {problem}") from None
         report.restored.extend(_outside(world, restored))
-        if restored.failed:
-            raise Failed(
-                f"An interrupted run of the transaction {old.name} can't be rolled back. {_lost(old, restored)}"
-            )
-        said = _run_all(world.run, "Apply", old.apply)
         if said:
             report.warnings.append(f"after rolling back an interrupted run of the transaction {old.name}: {said}")
         report.warnings.extend(_spared(restored))
-        journal.disarm(world, old)
+        guard.disarm(world, old)
+        journal.drop(world, old)
+
+
+def take_back(world: World, old: Journal, reread: bool = True) -> tuple[journal.Restored, str | None]:
+    """Put everything back as it was before `old`; what was put back, and a sentence if the service took it badly.
+
+    Args:
+        reread: whether to make the service read its files; there is none yet while the host starts.
+
+    Raises:
+        Failed: something can't be put back.
+    """
+    restored = journal.restore(world, old)
+    if restored.failed:
+        raise Failed(_lost(old, restored))
+    return restored, _reread(world, old) if reread else None
+
+
+def _reread(world: World, old: Journal) -> str | None:
+    """Make the service read the files that were put back; where it has died of the others, bring it up again."""
+    said = _run_all(world.run, "Apply", old.commands.apply)
+    if not old.commands.rescue:
+        return said
+    address, port = _address(old.confirm, old.logins)
+    if said or (old.logins and not logins.answers(world, address, port)):
+        said = _run_all(world.run, "Rescue", old.commands.rescue)
+        if not said and old.logins and not logins.answers(world, address, port):
+            said = f"nobody answers at {address} port {port} after `{' '.join(old.commands.rescue[-1])}`"
+    return said
+
+
+def _address(confirm: Confirm | None, asked: Logins | None) -> tuple[str, int]:
+    if confirm:
+        return confirm.address, confirm.port
+    return logins.listening(asked.listen if asked else "")
+
+
+def confirm(world: World, name: str, key: str, report: Report) -> None:
+    """Say that the host can still be reached: nothing takes the transaction `key` back from now on.
+
+    Raises:
+        Refused: it can't be confirmed like that; it goes on waiting.
+        Failed: it was taken back.
+    """
+    held = journal.lock(world, create=False, limit=LOCK_LIMIT)
+    try:
+        entry = next((entry for entry in journal.history(world.root) if entry.key == key), None) if held else None
+        if entry is None or entry.name != name:
+            raise Refused(f"id: there is no transaction {name} with the id {key!r} on this host")
+        report.name, report.id = name, key
+        if entry.state == journal.DONE:
+            return
+        log = journal.load(world.root, key, journal.ARMED)
+        if log is None:
+            if entry.state == journal.REVERTED:
+                journal.told(world, key)
+            raise Failed(
+                f"This host has taken back {_about(name, key, entry.at)}, before it could be confirmed: {entry.why}"
+            )
+        if not log.applied:
+            raise Refused(f"{_about(name, key, entry.at)} was interrupted and can't be confirmed")
+        own = logins.own_connection()
+        if own and log.confirm and own.key == log.confirm.connection:
+            raise Refused(
+                "this is still the connection over which the change came, which proves nothing about new ones: run "
+                "meta: reset_connection before, with nothing between that opens it again"
+            )
+        guard.disarm(world, log)
+        _settle(world, log.files, log.folders)
+        journal.finish(world, log, journal.DONE)
+        if log.away:
+            journal.forget(world, name)
+        report.changed = True
+    finally:
+        _end(world, held, check=False)
 
 
 def _outside(world: World, restored: journal.Restored) -> list[str]:
@@ -328,14 +525,14 @@ def _lost(old: Journal, restored: journal.Restored) -> str:
     ]
     return (
         ". ".join(each) + ". The next run of any transaction tries again; to give it up, put the files back by hand "
-        f"and remove {old.folder}/journal.json."
+        f"and remove {old.folder}/{journal.ARMED}."
     )
 
 
-def _find_commands(order: Order) -> None:
-    for step in ("validate", "apply", "verify"):
-        commands: tuple[Argv, ...] = getattr(order, step)
-        for argv in commands:
+def _find_commands(commands: Commands) -> None:
+    for step in STEPS:
+        argvs: tuple[Argv, ...] = getattr(commands, step)
+        for argv in argvs:
             if shutil.which(argv[0], path=files.search_path()) is None:
                 raise Refused(f"{step}: there is no program {argv[0]} on this host")
 
@@ -349,9 +546,9 @@ def _run_all(run_one: t.Callable[[Argv], Outcome], step: str, commands: t.Iterab
     return None
 
 
-def _rehearse(world: World, order: Order, plan: Plan, check: bool, report: Report) -> None:
+def _rehearse(world: World, commands: Commands, plan: Plan, check: bool, report: Report) -> None:
     """Validate the plan where nobody else sees it, if this host can do that."""
-    if not order.validate:
+    if not commands.validate:
         return
     steps = _steps(plan)
 
@@ -361,7 +558,7 @@ def _rehearse(world: World, order: Order, plan: Plan, check: bool, report: Repor
             _settle(world, steps, plan.folders)
         except Failed as problem:
             return str(problem)
-        return _run_all(lambda argv: files.run_command(argv, die_with_parent), "Validation", order.validate)
+        return _run_all(lambda argv: files.run_command(argv, die_with_parent), "Validation", commands.validate)
 
     folders = [change.spot.folder for change in plan.touched]
     # A directory can't be removed while it is covered itself.
@@ -394,7 +591,32 @@ def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
         if plan.made_before or plan.made_after:
             token = os.urandom(4).hex()
             steps += (FileStep.of(notes, True, plan.made_before, plan.made_after, token, len(steps)),)
-    log = Journal(order.name, steps, plan.folders, order.apply if plan.changed else ())
+    commands, asked = order.commands, order.logins if plan.changed else None
+    within = order.confirm_within if plan.changed else 0
+    log = Journal(
+        journal.next_key(world),
+        order.name,
+        steps,
+        plan.folders,
+        commands if plan.changed else Commands(),
+        world.clock(),
+        _expect(world, within, asked) if within else None,
+        asked,
+        order.away,
+    )
+    report.name, report.id = log.name, log.key
+    try:
+        unsure = guard.arm(world, log.key, within) if within else None
+        report.warnings.extend([unsure] if unsure else [])
+    except BaseException as problem:
+        _drop(world, log)
+        if isinstance(problem, (OSError, Refused)):
+            why = _words(problem) if isinstance(problem, OSError) else str(problem)
+            raise Failed(
+                f"This host can't be made to take the change back by itself: {why}. Nothing else was touched. "
+                "confirm_within: 0 does without."
+            ) from problem
+        raise
     try:
         journal.arm(world, log)
     except BaseException as problem:
@@ -406,16 +628,36 @@ def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
     try:
         _put(world, steps, plan.folders)
         if plan.changed:
+            # Whatever hangs must not hold the host's own revert up.
+            world.until = world.now() + within if within else None
             if report.validated_in == "place":
-                _need(_run_all(world.run, "Validation", order.validate))
+                _need(_run_all(world.run, "Validation", commands.validate))
             applying = True
-            _need(_run_all(world.run, "Apply", order.apply))
-            _need(_run_all(world.run, "Verification", order.verify))
-        _settle(world, steps, plan.folders)
-        journal.disarm(world, log)
+            former = logins.read_at(asked) if asked else None
+            _need(_run_all(world.run, "Apply", commands.apply))
+            _need(_run_all(world.run, "Verification", commands.verify))
+            if asked:
+                user = log.confirm.user if log.confirm else None
+                said = logins.dead(world, asked, user, *_address(log.confirm, asked), former)
+                _need(f"With the new configuration {said}" if said else None)
+        if within:
+            journal.mark_applied(world, log)
+            report.pending, report.confirm_by = True, log.at + within
+        else:
+            _settle(world, steps, plan.folders)
+            journal.finish(world, log, journal.DONE)
     except BaseException as problem:
         why = str(problem) if isinstance(problem, Failed) else f"Interrupted by {problem!r}"
         raise Failed(f"{why}. {_undo(world, log, applying, report)}") from problem
+    finally:
+        world.until = None
+
+
+def _expect(world: World, within: int, asked: Logins | None) -> Confirm:
+    own = logins.own_connection()
+    boot, now = world.boot()
+    way_in = (own.address, own.port) if own and own.address else _address(None, asked)
+    return Confirm(within, boot, now, own.key if own else None, own.user if own else None, *way_in)
 
 
 def _need(said: str | None) -> None:
@@ -432,20 +674,23 @@ def _undo(world: World, log: Journal, applying: bool, report: Report) -> str:
         report.changed = True
         return _lost(log, restored)
     sentence = "Every file is as it was before"
-    if applying and log.apply:
-        said = _run_all(world.run, "Apply", log.apply)
+    world.until = None
+    if applying and log.commands.apply:
+        said = _reread(world, log)
         sentence += (
             f", but the service may still run with the refused ones: run again with the former files, {said}"
             if said
             else ", and the service was told to read them again"
         )
     _drop(world, log)
+    report.name = report.id = None
     return sentence + "."
 
 
 def _drop(world: World, log: Journal) -> None:
     try:
-        journal.disarm(world, log)
+        journal.drop(world, log)
+        guard.disarm(world, log)
     except OSError:
         # The next run restores once more, which changes nothing.
         pass
@@ -485,6 +730,7 @@ def _keep(world: World, step: FileStep, above: int, name: str) -> None:
     except OSError as problem:
         if problem.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
             raise
+        files.write_new(world, above, step.old, step.former)
     if not _is(step.former, above, name):
         raise OSError(errno.EBUSY, "somebody else changed it meanwhile")
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Sequence
 
+from ..journal import shown_history
 from . import host, limits, logind, shell, sshd
 from .command import Runner, run_together
 from .tree import Tree
@@ -70,6 +71,7 @@ def observe_policy(
         "shell": asdict(seen_shell),
         "logind": asdict(seen_logind),
         "limits": asdict(limits.observe_limits(tree)),
+        "transactions": shown_history(tree.root or "/"),
         "users": {name: {"existing": ids is not None} for name, ids in accounts.items()},
         "groups": {name: {"existing": found is not None, "members": found or []} for name, found in members.items()},
     }

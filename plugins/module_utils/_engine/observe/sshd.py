@@ -67,6 +67,7 @@ class Sshd:
     current: bool | None = None
     current_why: str | None = None
     reload: list[list[str]] = field(default_factory=list)
+    start: list[list[str]] = field(default_factory=list)
     validate: list[list[str]] = field(default_factory=list)
     supports: dict[str, bool] = field(default_factory=dict)
     scanner_main_file: bool = False
@@ -322,6 +323,7 @@ def observe_sshd(
         current=current,
         current_why=why,
         reload=[] if per_connection or daemon is None else [_reload(tree, init, service, units, daemon)],
+        start=_start(tree, init, binary, service, units, daemon),
         validate=[list((in_private_run(missing_dir, validate) if missing_dir else validate).argv)],
         supports={
             "include": can >= (8, 2),
@@ -482,16 +484,40 @@ def _current(
 
 def _reload(tree: Tree, init: str, unit: str | None, units: Sequence[Mapping[str, str]], daemon: Daemon) -> list[str]:
     """The argv that makes the daemon read its configuration again without touching connections."""
-    active = {u["Id"] for u in units if u.get("ActiveState") in ("active", "reloading")}
+    active = _active(units)
     if init == "systemd" and unit and {f"{unit}.service", f"{unit}.socket"} <= active:
         # systemd holds the listening socket: on SIGHUP sshd 10.0 dies of "Cannot bind any address", so it is put away
         # instead, and the next connection starts it anew. Connections stay (KillMode=process), and none is refused.
         return ["systemctl", "stop", f"{unit}.service"]
     if init == "systemd" and unit and f"{unit}.service" in active:
         return ["systemctl", "reload", f"{unit}.service"]
+    return _by_script(tree, init, "reload") or ["kill", "-HUP", str(daemon.pid)]
+
+
+def _start(
+    tree: Tree,
+    init: str,
+    binary: str,
+    unit: str | None,
+    units: Sequence[Mapping[str, str]],
+    daemon: Daemon | None,
+) -> list[list[str]]:
+    """The argvs that bring what listens now up again, should it die; they do nothing to what lives."""
+    active = _active(units)
+    listening = next((u for u in (f"{unit}.socket", f"{unit}.service") if init == "systemd" and u in active), None)
+    if listening:
+        # A unit that failed often is not started any more before its failures are forgotten.
+        return [["systemctl", "reset-failed", f"{unit}.service", listening], ["systemctl", "start", listening]]
+    if daemon is None:
+        return []
+    return [_by_script(tree, init, "start") or [binary, *daemon.options]]
+
+
+def _active(units: Sequence[Mapping[str, str]]) -> set[str]:
+    return {u["Id"] for u in units if u.get("ActiveState") in ("active", "reloading")}
+
+
+def _by_script(tree: Tree, init: str, verb: str) -> list[str] | None:
     script = next((n for n in ("ssh", "sshd") if tree.exists(f"/etc/init.d/{n}")), None)
-    if init == "openrc" and script:
-        return ["rc-service", script, "reload"]
-    if init == "sysvinit" and script:
-        return ["service", script, "reload"]
-    return ["kill", "-HUP", str(daemon.pid)]
+    by = {"openrc": "rc-service", "sysvinit": "service"}.get(init)
+    return [by, script, verb] if script and by else None

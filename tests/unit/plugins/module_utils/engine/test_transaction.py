@@ -12,7 +12,7 @@ import stat
 import time
 
 import pytest
-from ansible_collections.sessionops.policy.plugins.module_utils._engine import transaction
+from ansible_collections.sessionops.policy.plugins.module_utils._engine import journal, transaction
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.files import Outcome, Refused, World
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.namespace import Unavailable
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import read_order
@@ -159,9 +159,11 @@ def go(top, files, check=False, host=None, report=None, **more):
 
 
 def tree(top):
-    """All of the host that a person could see, but for directories' times."""
+    """All of the host that a person could see, but for directories' times and the history."""
     found = {}
     for folder, folders, names in os.walk(top):
+        if journal.TRANSACTIONS in folders:
+            folders.remove(journal.TRANSACTIONS)
         for name in folders + names:
             path = os.path.join(folder, name)
             status = os.lstat(path)
