@@ -34,6 +34,10 @@ class Failed(Exception):
     """A sentence: what failed, and how the host was left."""
 
 
+class LockedOut(Failed):
+    """Somebody can't log in any more."""
+
+
 class Interrupted(BaseException):
     """Somebody wants this process to end; what was begun is undone first."""
 
@@ -452,7 +456,8 @@ def _reread(world: World, old: Journal) -> str | None:
     if not old.commands.rescue:
         return said
     address, port = _address(old.confirm, old.logins)
-    if said or (old.logins and not logins.answers(world, address, port)):
+    # Soon, as starting what lives does nothing.
+    if said or (old.logins and not logins.answers(world, address, port, 1.0)):
         said = _run_all(world.run, "Rescue", old.commands.rescue)
         if not said and old.logins and not logins.answers(world, address, port):
             said = f"nobody answers at {address} port {port} after `{' '.join(old.commands.rescue[-1])}`"
@@ -625,6 +630,7 @@ def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
             raise Failed(f"{log.folder} can't be written: {_words(problem)}. Nothing else was touched.") from problem
         raise
     applying = False
+    user, way_in = log.confirm.user if log.confirm else None, _address(log.confirm, asked)
     try:
         _put(world, steps, plan.folders)
         if plan.changed:
@@ -637,9 +643,10 @@ def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
             _need(_run_all(world.run, "Apply", commands.apply))
             _need(_run_all(world.run, "Verification", commands.verify))
             if asked:
-                user = log.confirm.user if log.confirm else None
-                said = logins.dead(world, asked, user, *_address(log.confirm, asked), former)
-                _need(f"With the new configuration {said}" if said else None)
+                patience = min(logins.PATIENCE, within / 2) if within else logins.PATIENCE
+                said = logins.dead(world, asked, user, *way_in, former, patience=patience)
+                if said:
+                    raise LockedOut(f"With the new configuration {said}")
         if within:
             journal.mark_applied(world, log)
             report.pending, report.confirm_by = True, log.at + within
@@ -648,7 +655,10 @@ def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
             journal.finish(world, log, journal.DONE)
     except BaseException as problem:
         why = str(problem) if isinstance(problem, Failed) else f"Interrupted by {problem!r}"
-        raise Failed(f"{why}. {_undo(world, log, applying, report)}") from problem
+        sentence = f"{why}. {_undo(world, log, applying, report)}"
+        if isinstance(problem, LockedOut) and asked and logins.dead(world, asked, user, *way_in, None, attempts=1):
+            sentence += " It is no better with the former configuration: repair that first."
+        raise Failed(sentence) from problem
     finally:
         world.until = None
 
@@ -684,6 +694,7 @@ def _undo(world: World, log: Journal, applying: bool, report: Report) -> str:
         )
     _drop(world, log)
     report.name = report.id = None
+    report.pending = False
     return sentence + "."
 
 
