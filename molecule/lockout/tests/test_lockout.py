@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import DROP_IN, STATE, config, play
+from lockedout import DROP_IN, STATE, config, play
 from realhosts import CHECKOUT, environment, inventory_of, playbook
 
 GOOD = "ClientAliveInterval 300\nClientAliveCountMax 3\n"
@@ -150,8 +150,9 @@ def controller(machine, plays):
         )
 
         def kill():
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             for entry in pathlib.Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError):
                     if folder.encode() in (entry / "cmdline").read_bytes():
@@ -183,7 +184,7 @@ def test_a_host_that_is_started_anew_before_anybody_confirms(machine, tree, cont
     machine.reboot()
     assert machine.lets_in(limit=30)
     assert tree() == before
-    late = machine.module("config_transaction", name="sshd", state="confirmed", id=done["id"])
+    late = machine.confirm(done)
     assert "has taken back the change" in late["msg"] and "the host was started anew" in late["msg"]
     assert machine.history()[0]["state"] == "reverted"
 
@@ -243,16 +244,16 @@ def test_a_second_controller_waits_or_is_refused(machine, tree):
     second = wait()
     assert second["pending"] and second["id"] != first["id"], second
     assert second["reverted"][0]["id"] == first["id"]
-    late = machine.module("config_transaction", name="sshd", state="confirmed", id=first["id"])
+    late = machine.confirm(first)
     assert "has taken back" in late["msg"]
-    assert not machine.module("config_transaction", name="sshd", state="confirmed", id=second["id"]).get("failed")
+    assert not machine.confirm(second).get("failed")
     # Nobody waits for ever: whoever gave the first one ten minutes has them.
     first = machine.module("config_transaction", **{**arguments, "confirm_within": 600})
     began = time.monotonic()
     refused = machine.module("config_transaction", **other)
     assert "waits for its confirmation for another" in refused["msg"]
     assert time.monotonic() - began < 30
-    assert not machine.module("config_transaction", name="sshd", state="confirmed", id=first["id"]).get("failed")
+    assert not machine.confirm(first).get("failed")
 
 
 def test_the_same_connection_proves_nothing(machine, tree):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import IMAGES
+from lockedout import IMAGES
 from realhosts import until
 
 SOCKET = sorted(name for name, image in IMAGES.items() if not image.endswith("-sysvinit"))
