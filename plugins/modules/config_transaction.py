@@ -19,6 +19,9 @@ description:
     Where the host allows no such namespace, the files are placed, validated, and put back if that fails;
     RV(validated_in) tells which it was.
   - When nothing is to be changed, no command is run.
+  - With O(confirm_within), the host takes the change back by itself unless somebody comes back over a new connection
+    and confirms it. A policy that lets nobody in, a controller that dies, a network that is cut and a host that is
+    started anew in the meantime all end with the former files in force.
 extends_documentation_fragment:
   - sessionops.policy.attributes
 attributes:
@@ -34,15 +37,26 @@ attributes:
 options:
   name:
     description:
-      - The name of the transaction, of lower case letters, digits, V(-) and V(_).
-      - It names the place of its journal, C(/var/lib/session-policy/NAME/), and the lines around its blocks.
+      - The name of the transaction, of lower case letters, digits, V(-) and V(_). Required unless O(state=previous).
+      - It names the place of its notes, C(/var/lib/session-policy/NAME/), and the lines around its blocks.
     type: str
-    required: true
+  state:
+    description:
+      - V(present) brings the host to what O(files) say.
+      - V(confirmed) says that the host can still be reached after a change with O(confirm_within), which stays then. It
+        is refused over the ssh connection that the change came over.
+      - V(previous) takes the last transaction on the host back, whatever its name, as a transaction of its own. It is
+        refused where somebody else has changed one of the files since.
+    type: str
+    choices: [present, confirmed, previous]
+    default: present
+  id:
+    description: Which change is confirmed, the RV(id) that it returned. Required with O(state=confirmed).
+    type: str
   files:
-    description: The files, each of them named once.
+    description: The files, each of them named once. Required with O(state=present).
     type: list
     elements: dict
-    required: true
     suboptions:
       path:
         description:
@@ -115,8 +129,62 @@ options:
     type: list
     elements: list
     default: []
+  rescue:
+    description:
+      - Commands that bring the service up again if it has died of the files that are taken back. They must do nothing
+        to a service that lives. They are run after O(apply), if that fails or, with O(logins), if nobody answers.
+    type: list
+    elements: list
+    default: []
+  confirm_within:
+    description:
+      - Seconds, from 5 to 3600, from the moment the files are placed, in which somebody must come back over a new
+        connection with O(state=confirmed). V(0) means that nobody needs to.
+      - It costs nothing when nothing is to be changed.
+    type: int
+    default: 0
+  logins:
+    description:
+      - Before anybody confirms, sshd is asked on the host for a login without credentials of the user of this
+        connection, of the O(logins.users) and members of the O(logins.groups), and of those whom a C(Match) block
+        names. Whoever is refused has got through to sshd's answer. If a connection is closed before, the change is
+        taken back at once.
+      - Of a group or a pattern with wildcards, five accounts are asked for. Without an ssh client on the host it only
+        has to greet. The account and the session come after that answer, and only a real login shows them.
+    type: dict
+    suboptions:
+      config:
+        description: The main file of sshd's configuration.
+        type: str
+        default: /etc/ssh/sshd_config
+      listen:
+        description: The C(listenaddress) lines of C(sshd -T). An ssh connection to this host knows better.
+        type: str
+        default: ""
+      pid_file:
+        description: The file that sshd writes when it has read its configuration.
+        type: str
+        default: /run/sshd.pid
+      users:
+        description: Accounts to ask for. Those that do not exist are left out.
+        type: list
+        elements: str
+        default: []
+      groups:
+        description: Groups to ask for members of.
+        type: list
+        elements: str
+        default: []
 notes:
-  - Transactions on one host run one at a time. A second one waits up to 60 seconds for the first.
+  - Transactions on one host run one at a time. A second one waits up to 60 seconds for the first. If the first waits
+    for its confirmation and has more time left than that, the second is refused at once.
+  - >-
+    How the host takes something back by itself. A transient timer of systemd or, without systemd, a process of its own
+    runs C(/var/lib/session-policy/revert.pyz), which is this collection's engine. A unit, without systemd a line in
+    C(/etc/inittab), runs it before sshd starts at the next boot. All that is gone when the change is confirmed or taken
+    back. It writes a line to the journal or syslog, and the next run returns it in RV(reverted).
+  - The last five transactions are kept in C(/var/lib/session-policy/.transactions), which only root can read, and
+    M(sessionops.policy.policy_info) lists them. Taking away all files of a transaction takes its part of them along.
   - >-
     How each failure leaves the host. B(As it was, nothing touched): a wrong option; an unknown user, group or program;
     a path that is a directory, a FIFO, a socket or a device; a path named twice, through links or not; a
@@ -158,6 +226,43 @@ EXAMPLES = r"""
       - [systemctl, reload, ssh]
     verify:
       - [systemctl, is-active, --quiet, ssh]
+
+- name: Take a change back unless a new login gets through within a minute
+  sessionops.policy.config_transaction:
+    name: sshd
+    files:
+      - path: /etc/ssh/sshd_config.d/00-session-policy.conf
+        content: |
+          ClientAliveInterval 300
+          ClientAliveCountMax 1
+    validate:
+      - [/usr/sbin/sshd, -t]
+    apply:
+      - [systemctl, reload, ssh]
+    rescue:
+      - [systemctl, start, ssh]
+    confirm_within: 60
+    logins:
+      users: [backup]
+  register: change
+
+- name: Confirm it if there was one
+  when: change.pending
+  ansible.builtin.include_tasks: confirm.yml
+# confirm.yml, as a reset of the connection heeds no condition:
+#
+# - name: Close the connection
+#   ansible.builtin.meta: reset_connection
+#
+# - name: Confirm the change over a new one
+#   sessionops.policy.config_transaction:
+#     name: sshd
+#     state: confirmed
+#     id: "{{ change.id }}"
+
+- name: Back to the state before the last transaction
+  sessionops.policy.config_transaction:
+    state: previous
 
 - name: The same where sshd knows no Include
   sessionops.policy.config_transaction:
@@ -215,6 +320,32 @@ restored:
   returned: always
   type: list
   elements: str
+  sample: []
+name:
+  description: The name of the transaction, null if there was nothing to do.
+  returned: always
+  type: str
+  sample: sshd
+id:
+  description: The id of the transaction, null if there was nothing to do.
+  returned: always
+  type: str
+  sample: 000007-5f1c09ad
+pending:
+  description: Whether it waits to be confirmed.
+  returned: always
+  type: bool
+  sample: true
+confirm_by:
+  description: When the host takes it back, null unless RV(pending).
+  returned: always
+  type: str
+  sample: "2026-11-24T11:06:48Z"
+reverted:
+  description: What the host took back by itself since the last run, with V(id), V(name), V(at) and V(why).
+  returned: always
+  type: list
+  elements: dict
   sample: []
 recovered:
   description: Whether an interrupted earlier run was rolled back first.
