@@ -50,8 +50,10 @@ def stays(machine: Host) -> t.Iterator[subprocess.Popen]:
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:
     """The count that matters, from all workers."""
-    reports = [report for found in terminalreporter.stats.values() for report in found]
-    counts = [dict(getattr(report, "user_properties", ())) for report in reports]
+    reports = [
+        report for found in terminalreporter.stats.values() for report in found if getattr(report, "when", "") == "call"
+    ]
+    counts = [dict(report.user_properties) for report in reports]
     faults = sum(count.get("faults", 0) for count in counts)
     if faults:
         lost = sum(count.get("lost", 0) for count in counts)

@@ -131,10 +131,12 @@ def tidy(world: World) -> None:
     if _read(world, path) is None or any(log.confirm for log in journal.pending(world.root)):
         return
     inittab = _read(world, _INITTAB)
-    if inittab:
+    if inittab and not _systemd(world):
         without = block.take(inittab.data, _MARKERS)
         if without != inittab.data:
             _write(world, _INITTAB, _with(inittab, without))
+    for each in (_INITTAB, _WANTS, _UNIT, path):
+        _remove(world, _beside(each))
     for each in (_WANTS, _UNIT, path):
         _remove(world, each)
     journal.remove_folder(world, os.path.dirname(_WANTS))
@@ -166,13 +168,18 @@ def _write(world: World, path: str, file: File) -> None:
             os.close(above)
     folder = files.open_folder(world.root, os.path.dirname(spot.path))
     try:
-        new = f".{spot.name}.new"
+        new = os.path.basename(_beside(path))
         files.forget(world, folder, new)
         files.write_new(world, folder, new, file)
         world.rename(new, spot.name, folder)
         world.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _beside(path: str) -> str:
+    """Where a file is written before it is renamed; a kill may leave that behind."""
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
 
 
 def _remove(world: World, path: str) -> None:

@@ -280,7 +280,10 @@ def tidy(world: World) -> None:
     base = files.open_folder(world.root, state)
     try:
         for name in sorted(os.listdir(base)):
-            if stat.S_ISDIR(os.lstat(name, dir_fd=base).st_mode):
+            if name.endswith(".new"):
+                # Its writer was killed.
+                world.unlink(name, base)
+            elif stat.S_ISDIR(os.lstat(name, dir_fd=base).st_mode):
                 inner = _open_state(base, name)
                 try:
                     bare = not os.listdir(inner)

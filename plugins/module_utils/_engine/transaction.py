@@ -377,7 +377,7 @@ def _end(world: World, held: int | None, check: bool) -> None:
             if not check:
                 guard.tidy(world)
                 journal.tidy(world)
-        except OSError:
+        except (OSError, Refused):
             # The next run tries again.
             pass
         finally:

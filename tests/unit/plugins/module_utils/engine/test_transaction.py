@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 import socket
 import stat
+import subprocess
+import sys
 import time
+import zipfile
 
 import pytest
-from ansible_collections.sessionops.policy.plugins.module_utils._engine import journal, transaction
+from ansible_collections.sessionops.policy.plugins.module_utils._engine import guard, journal, transaction
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.files import Outcome, Refused, World
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.namespace import Unavailable
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import read_order
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import Commands, read_order
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.revert import main
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.transaction import Failed, Report
 
 EFFECTS = (
     *("mkdir", "rmdir", "create", "write", "chown", "chmod", "setxattr", "utime", "fsync", "link", "rename", "unlink"),
-    *("run", "rehearse"),
+    *("run", "rehearse", "detach"),
 )
 # What needs space on the disk.
 GROWING = ("mkdir", "create", "write", "setxattr", "link")
@@ -58,6 +63,9 @@ class Host(World):
         if self.fault == "full" and len(self.did) >= self.at and stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.ENOSPC, "No space left on device")
 
+    def detach(self, argv):
+        self.ran.append(argv[-3])
+
     def now(self):
         return len(self.did)
 
@@ -78,7 +86,7 @@ def _faulty(name):
             raise Killed
         if self.fault == "full" and now >= self.at and name in GROWING:
             raise OSError(errno.ENOSPC, "No space left on device")
-        if self.fault == "once" and now == self.at and name not in ("run", "rehearse"):
+        if self.fault == "once" and now == self.at and name not in ("run", "rehearse", "detach"):
             raise OSError(errno.EIO, "Input/output error")
         if name == "write":
             # Writes may be short.
@@ -562,3 +570,186 @@ def test_names():
         order([content("/etc/a")], name="../x")
     with pytest.raises(Refused, match="at least one file"):
         order([])
+
+
+# --- what must be confirmed -------------------------------------------------------------------------------------
+
+WAITING = {**COMMANDS, "confirm_within": 60}
+INITTAB = "id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS\n"
+
+
+@pytest.fixture
+def watched(root):
+    """A host whose init reads /etc/inittab."""
+
+    def build(name):
+        top = root(name)
+        (top / "etc/inittab").write_text(INITTAB)
+        return top
+
+    return build
+
+
+def revert(top, *argv, host=None):
+    """What the host runs by itself; what it logged."""
+    said = []
+    main(argv, host or Host(top), lambda *line: said.append(line[2:]) or True)
+    return said
+
+
+def test_what_is_confirmed_stays(watched):
+    top = watched("host")
+    report = go(top, EVERYTHING, **WAITING)
+    assert report.pending and report.id
+    assert b"bootwait" in (top / "etc/inittab").read_bytes()
+    assert list((top / "etc").glob(".session-policy-*.old"))
+    confirmed = Report()
+    transaction.confirm(Host(top), "t", report.id, confirmed)
+    after = tree(top)
+    assert (top / "etc/inittab").read_text() == INITTAB
+    assert not list((top / "etc").glob(".session-policy-*"))
+    assert "var/lib/session-policy/revert.pyz" not in after
+    assert revert(top, "now", report.id) == revert(top, "boot") == []
+    assert tree(top) == after
+    again = Report()
+    transaction.confirm(Host(top), "t", report.id, again)
+    assert confirmed.changed and not again.changed
+    assert not go(top, EVERYTHING, **WAITING).changed
+
+
+@pytest.mark.parametrize("verb", ["now", "boot"])
+def test_what_is_not_confirmed_is_taken_back_and_told_once(watched, verb):
+    top = watched("host")
+    before = tree(top)
+    report = go(top, EVERYTHING, **WAITING)
+    host = Host(top)
+    ((message, facts),) = revert(top, verb, *[report.id] * (verb == "now"), host=host)
+    assert tree(top) == before
+    assert host.ran == (["sh"] if verb == "now" else []), "at boot there is no service yet"
+    assert message == "took back an unconfirmed change"
+    assert facts["id"] == report.id
+    with pytest.raises(Failed, match="has taken back the change"):
+        transaction.confirm(Host(top), "t", report.id, Report())
+    assert elsewhere(top).reverted == [], "whoever confirmed too late was told"
+    go(top, EVERYTHING, **WAITING)
+    revert(top, "boot")
+    assert [entry["name"] for entry in elsewhere(top, Host(top)).reverted] == ["t"]
+    assert elsewhere(top).reverted == []
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+def test_a_kill_at_any_step_before_the_confirmation_is_taken_back(watched, fault):
+    top = watched("measured")
+    host = Host(top)
+    report = go(top, EVERYTHING, host=host, **WAITING)
+    steps = len(host.did)
+    last = Host(top)
+    transaction.confirm(last, "t", report.id, Report())
+    after, more = tree(top), len(last.did)
+    ends = set()
+    for at in range(1, steps + more + 1):
+        top = watched(f"{fault}-{at}")
+        before = tree(top)
+        report = Report()
+        try:
+            go(top, EVERYTHING, host=Host(top, fault, at), report=report, **WAITING)
+            transaction.confirm(Host(top, fault, at - steps), "t", report.id, Report())
+        except Killed:
+            pass
+        for old in journal.pending(str(top)):
+            revert(top, *(["boot"] if at % 2 else ["now", old.key]))
+        elsewhere(top)
+        now = tree(top)
+        assert now in (before, after), at
+        ends.add(now == after)
+    assert ends == {True, False}
+
+
+def test_a_full_disk_does_not_keep_it_from_being_taken_back(watched):
+    top = watched("host")
+    (top / "etc/inittab").unlink()
+    before = tree(top)
+    report = go(top, EVERYTHING, **WAITING)
+    assert "inittab" in report.warnings[0]
+    revert(top, "now", report.id, host=Host(top, "full", 0))
+    assert tree(top) == before
+
+
+def test_what_cannot_be_taken_back_is_tried_again(watched):
+    top = watched("host")
+    before = tree(top)
+    report = go(top, EVERYTHING, **WAITING)
+    for each in (top / "etc").glob(".session-policy-*.old"):
+        each.unlink()
+
+    class Full(Host):
+        def sleep(self, seconds):
+            self.fault = None
+
+    ((message, facts), (done, _facts)) = revert(top, "now", report.id, host=Full(top, "full", 0))
+    assert message == "could not take back an unconfirmed change"
+    assert "its former bytes are in /var/lib/session-policy/.transactions/" in facts["problem"]
+    assert done == "took back an unconfirmed change"
+    assert tree(top) == before
+
+
+def test_another_change_waits_or_is_refused(watched):
+    top = watched("host")
+    report = go(top, EVERYTHING, **{**WAITING, "confirm_within": 600})
+    with pytest.raises(Refused, match="waits for its confirmation for another"):
+        elsewhere(top)
+    checked = go(top, [content("/etc/plain.conf")], check=True)
+    assert "waits for its confirmation" in checked.warnings[0]
+    revert(top, "now", report.id)
+    assert not elsewhere(top).recovered
+
+
+def test_a_host_that_cannot_be_armed_is_not_touched(watched):
+    top = watched("host")
+    (top / "etc/inittab").unlink()
+    (top / "etc/inittab").mkdir()
+    before = tree(top)
+    with pytest.raises(Failed, match=r"can't be made to take the change back by itself: .*confirm_within: 0 does"):
+        go(top, EVERYTHING, **WAITING)
+    (top / "etc/inittab").rmdir()
+    before.pop("etc/inittab")
+    elsewhere(top)
+    assert tree(top) == before
+
+
+def test_the_program_is_what_is_in_the_repository_and_complete(tmp_path):
+    path = tmp_path / "revert.pyz"
+    path.write_bytes(guard.program())
+    engine = pathlib.Path(guard.__file__).parent
+    with zipfile.ZipFile(path) as archive:
+        for part in guard.PARTS:
+            assert archive.read(f"engine/{part}.py") == (engine / f"{part}.py").read_bytes()
+    load = f"import sys; sys.path.insert(0, {str(path)!r}); import engine.revert; print(engine.revert.__file__)"
+    done = subprocess.run([sys.executable, "-I", "-c", load], capture_output=True, text=True, check=True)
+    assert str(path) in done.stdout
+
+
+def test_taking_everything_away_takes_the_history_along(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "var/lib").mkdir(parents=True)
+    go(tmp_path, [content("/etc/a.conf")])
+    for n in range(7):
+        go(tmp_path, [content("/etc/a.conf", f"{n}\n")])
+    assert [entry.state for entry in journal.history(str(tmp_path))] == [journal.DONE] * journal.KEPT
+    go(tmp_path, [absent("/etc/a.conf")])
+    assert not (tmp_path / "var/lib/session-policy").exists()
+
+
+def test_back_to_what_was_before_and_forth_again(root):
+    top = root("host")
+    before = tree(top)
+    go(top, EVERYTHING, **COMMANDS)
+    after = tree(top)
+    for there in (before, after):
+        report = Report()
+        transaction.run_back(Host(top), Commands(), 0, None, False, report)
+        assert report.changed
+        assert tree(top) == there
+    (top / "etc/plain.conf").write_text("theirs\n")
+    with pytest.raises(Refused, match=r"/etc/plain\.conf was changed by somebody else"):
+        transaction.run_back(Host(top), Commands(), 0, None, False, Report())
