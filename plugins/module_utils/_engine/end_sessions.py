@@ -122,7 +122,7 @@ class Terminator:
         Raises:
             Refused: as `run`.
         """
-        seen, decisions, remnants = self._decide(wish, options)
+        seen, decisions, remnants = self._decide(wish, options, act=False)
         for claim, _session, _core in remnants:
             os.close(claim.handle)
         outcomes = [Outcome(session, WOULD_TERMINATE, survivors=()) for _claim, session, _core in remnants]
@@ -147,7 +147,7 @@ class Terminator:
             Refused: nothing was touched.
             OSError: no claim could be made, and nothing was touched.
         """
-        seen, decisions, remnants = self._decide(wish, options)
+        seen, decisions, remnants = self._decide(wish, options, act=True)
         _make_room()
         signaller = Signaller(self.kernel, _own_line(self.kernel, self.roots.own_pid()))
         cases = [self._resume(*remnant) for remnant in remnants]
@@ -173,7 +173,7 @@ class Terminator:
     # --- look and decide --------------------------------------------------------------------------------------------
 
     def _decide(
-        self, wish: Wish, options: Options
+        self, wish: Wish, options: Options, act: bool
     ) -> tuple[Observation, list[Decision], list[tuple[Claim, Session, list[Identity]]]]:
         seen = self.look(self.roots, options.sample)
         if not seen.self_known_by and not seen.self_is_local and not options.allow_unknown_self:
@@ -182,7 +182,7 @@ class Terminator:
                 "could be ended with the others: nothing was touched. Run it without async, or set "
                 "allow_unknown_self: true and name the account that it connects as in exclude_users"
             )
-        remnants = self._remnants(wish, {session.leader for session in seen.sessions})
+        remnants = self._remnants(wish, {session.leader for session in seen.sessions}, options, act)
         begun = {session.leader.pid for _claim, session, _core in remnants}
         sessions = [s for s in seen.sessions if s.leader.start_time is not None or s.leader.pid not in begun]
         wish = self._sparing(wish, options, seen)
@@ -201,14 +201,24 @@ class Terminator:
             return wish._replace(connection_users_without_terminal=own)
         return wish._replace(connection_users=own if options.spare_connection_user else ())
 
-    def _remnants(self, wish: Wish, leaders: set[Leader]) -> list[tuple[Claim, Session, list[Identity]]]:
-        """The sessions whose end a killed run had begun, as far as `wish` names them and something of them lives."""
+    def _remnants(
+        self, wish: Wish, leaders: set[Leader], options: Options, act: bool
+    ) -> list[tuple[Claim, Session, list[Identity]]]:
+        """The sessions whose end a killed run had begun, as far as `wish` names them and something of them lives.
+
+        What it had ended but not logged is logged now.
+        """
         found = []
         for claim, record in self.claims.abandoned():
             known = _from_record(record)
             left = alive(self.kernel, known[1]) if known and known[0].leader not in leaders else []
             if known is None or not left:
-                self.claims.release(claim)
+                if act and known and known[0].leader not in leaders:
+                    self._log(Outcome(known[0], TERMINATED), options)
+                if act:
+                    self.claims.release(claim)
+                else:
+                    os.close(claim.handle)
                 continue
             session = replace(
                 known[0], processes=tuple(Member(i.pid, i.start_time, i.uid, None, i.command, "") for i in left)
