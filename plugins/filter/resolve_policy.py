@@ -64,6 +64,10 @@ _value:
       description: Whose members are exempt.
       type: list
       elements: str
+    protect:
+      description: The work that protects a session from being ended.
+      type: list
+      elements: str
     rules:
       description: Identifiers of the benchmark's rules by setting.
       type: dict

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
 
 from .duration import format_duration, parse_duration
+from .model import WORK
 
 # The layers that this version has.
 LAYERS = ("sshd", "shell", "logind")
@@ -37,6 +38,7 @@ class Policy:
     state: str
     exempt_users: list[str]
     exempt_groups: list[str]
+    protect: list[str]
     rules: dict[str, dict[str, list[str]]]
     sshd_main_file: bool
     logind_main_file: bool
@@ -96,10 +98,24 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "max_sessions": _count_from_one,
     "max_startups": _max_startups,
     "max_logins": _count_from_one,
+    "max_session_age": _seconds_or_off,
 }
 SETTINGS = tuple(_READERS)
 # Everything an operator may set; `hosts` belongs to the playbook.
-VARIABLES = ("profile", "layers", "state", *SETTINGS, "exempt_users", "exempt_groups", "hosts")
+VARIABLES = (
+    "profile",
+    "layers",
+    "state",
+    *SETTINGS,
+    "exempt_users",
+    "exempt_groups",
+    "protect",
+    "cleanup",
+    "hosts",
+    "serial",
+)
+# What protects a session from being ended where the operator says nothing.
+PROTECT = tuple(name for name in WORK if name != "locks")
 # Which layers act on a setting.
 _ENFORCED_BY: Mapping[str, tuple[str, ...]] = {
     "idle_timeout": ("shell", "logind"),
@@ -197,6 +213,15 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
     exempt_users = _names("exempt_users", chosen.get("exempt_users"), facts.get("users"), errors, warnings)
     exempt_groups = _names("exempt_groups", chosen.get("exempt_groups"), facts.get("groups"), errors, warnings)
 
+    protect = list(PROTECT)
+    if chosen.get("protect") not in (None, ""):
+        protect = _list("protect", chosen["protect"], "editors, transfers", errors)
+        errors += [
+            f"session_policy_protect: there is no work {name!r}: choose from {', '.join(WORK)}"
+            for name in protect
+            if name not in WORK
+        ]
+
     values: dict[str, Any] = {}
     rules: dict[str, dict[str, list[str]]] = {}
     for name, read in _READERS.items():
@@ -249,6 +274,7 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         state=state,
         exempt_users=exempt_users,
         exempt_groups=exempt_groups,
+        protect=protect,
         rules=rules,
         sshd_main_file=scanned and main_file_only,
         logind_main_file=scanned and (main_file_only or host.get("family") == "debian"),

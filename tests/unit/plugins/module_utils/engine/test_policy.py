@@ -148,7 +148,7 @@ def test_0_sets_no_such_clock(off):
         ({"exempt_groups": ["a\nMatch all"]}, "is not the name of one group"),
         ({"exempt_groups": ["ops "]}, "'ops ' is not the name of one group"),
         ({"idle_timout": 5}, "session_policy_idle_timout is no variable"),
-        ({"max_session_age": "1d"}, "session_policy_max_session_age is no variable"),
+        ({"max_session_length": "1d"}, "session_policy_max_session_length is no variable"),
     ],
 )
 def test_bad_input_gets_a_sentence(chosen, said):
@@ -236,7 +236,7 @@ def test_the_nearest_distribution_wins():
 def test_the_specification_names_the_same_variables():
     spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    names = {f"session_policy_{name}" for name in VARIABLES} - {"session_policy_hosts"}
+    names = {f"session_policy_{name}" for name in VARIABLES} - {"session_policy_hosts", "session_policy_serial"}
     assert set(spec) == set(defaults) == names
     assert set(spec["session_policy_layers"]["choices"]) == set(LAYERS)
     assert set(spec["session_policy_profile"]["choices"]) == set(PROFILES)
