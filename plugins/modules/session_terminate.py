@@ -13,8 +13,8 @@ description:
   - Ends the login sessions that its selectors name, of every kind that M(sessionops.policy.session_info) tells apart.
   - Warns at the terminals first and looks again after O(warn_grace). Who came back to work is left alone.
   - Then asks in the order in which least is lost. C(HUP) goes to the shells, C(TERM) to the session's leader (of ssh
-    C(sshd: USER [priv])), C(TERM) to what is left, and C(KILL) only with O(force). A mosh gets its own C(USR1) first.
-    C(CONT) follows each, so that what was stopped hears it.
+    the privileged half of its sshd), C(TERM) to what is left, and C(KILL) only with O(force). A mosh gets its own
+    C(USR1) first. C(CONT) follows each, so that what was stopped hears it.
   - What is meant to outlive a session (nohup, setsid, disown, tmux, screen) gets no signal and is named in
     RV(sessions[].survivors).
   - Looks once more at the end. A session is V(terminated) only if it is gone by then.
