@@ -412,7 +412,7 @@ def main():
         module.fail_json(msg=str(exc))
     except OSError as exc:
         module.fail_json(msg=f"no claim could be made on a session, so none was ended: {exc}. Is /run writable?")
-    for sentence in result.seen.warnings:
+    for sentence in result.warnings:
         module.warn(sentence)
     outcomes = result.outcomes
     ended = [outcome for outcome in outcomes if outcome.outcome in (TERMINATED, WOULD_TERMINATE)]

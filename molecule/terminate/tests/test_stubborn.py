@@ -109,6 +109,17 @@ def test_nohup_setsid_disown_and_tmux_survive_and_are_named(machine, person):
     machine.exec("pkill -u bob; true")
 
 
+def test_text_that_nano_saves_is_named(machine, person):
+    carol = person(machine, "carol")
+    carol.type("nano plan.txt")
+    carol.reads("GNU nano")
+    carol.type("half a plan", enter=False)
+    carol.reads("half a plan")
+    session = only(terminate(machine, users=["carol"], on_protected="terminate"))
+    assert session["outcome"] == "terminated" and session["preserved"] == ["/home/carol/plan.txt.save"]
+    assert machine.exec("cat /home/carol/plan.txt.save").stdout == "half a plan\n"
+
+
 def test_a_live_mosh_is_not_closing_and_ends_by_its_own_signal(machine, count):
     machine.exec(
         "test -f /root/.ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519;"

@@ -90,6 +90,7 @@ class Outcome:
 class Result(NamedTuple):
     outcomes: tuple[Outcome, ...]
     seen: Observation
+    warnings: tuple[str, ...]  # the observation's, and our own
 
 
 @dataclass
@@ -115,6 +116,7 @@ class Terminator:
     write: Callable[[str, str, int | None], bool] = write
     log: syslog.Log = syslog.log
     look: Callable[[Roots, float], Observation] = observe
+    _unlogged: bool = False
 
     def plan(self, wish: Wish, options: Options) -> Result:
         """What `run` would do; nothing is touched.
@@ -138,7 +140,7 @@ class Terminator:
                     survivors=[_survivor(names[pid], why) for pid, why in kept.items()],
                 )
             )
-        return Result(tuple(outcomes), seen)
+        return Result(tuple(outcomes), seen, seen.warnings)
 
     def run(self, wish: Wish, options: Options) -> Result:
         """End what `wish` asks for, and say what became of each session that it names.
@@ -168,7 +170,8 @@ class Terminator:
             signaller.release(case.ending for case in cases)
             for case in cases:
                 self.claims.release(case.claim)
-        return Result(tuple(outcomes), seen)
+        unlogged = ("neither the journal nor syslog took a line about what was ended",) if self._unlogged else ()
+        return Result(tuple(outcomes), seen, (*seen.warnings, *unlogged))
 
     # --- look and decide --------------------------------------------------------------------------------------------
 
@@ -319,7 +322,7 @@ class Terminator:
     def _end(self, cases: list[_Case], options: Options, signaller: Signaller) -> None:
         if not cases:
             return
-        since = self.kernel.now()
+        since = self.kernel.now() - 1  # file systems take the time of the last tick
         proc = Proc(self.roots.proc)
         for case in cases:
             case.drafts = drafts_of(proc, case.outcome.session)
@@ -372,7 +375,8 @@ class Terminator:
             "preserved": ",".join(outcome.preserved) or None,
         }
         message = "could not end session" if failed else "ended session"
-        self.log(options.identifier, syslog.WARNING if failed else syslog.NOTICE, message, facts)
+        if not self.log(options.identifier, syslog.WARNING if failed else syslog.NOTICE, message, facts):
+            self._unlogged = True
 
 
 def _came_back(before: Session, now: Session, warned: Sequence[Warned]) -> bool:

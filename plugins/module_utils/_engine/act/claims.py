@@ -13,9 +13,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from typing import Any, Iterator, NamedTuple
 
 FOLDER = "/run/session-policy/ending"
+_NEW = 60.0  # seconds
 
 
 class Claim(NamedTuple):
@@ -67,6 +69,14 @@ class Claims:
         except FileNotFoundError:
             return False
 
+    def _is_new(self, name: str) -> bool:
+        """Whether its holder may be between opening and locking it: our own lock would turn them away."""
+        try:
+            found = os.stat(self._path(name), follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        return found.st_size == 0 and time.time() - found.st_mtime < _NEW
+
     def release(self, claim: Claim) -> None:
         try:
             os.unlink(self._path(claim.name))
@@ -81,7 +91,7 @@ class Claims:
         except FileNotFoundError:
             return
         for name in names:
-            claim = self._lock(name, 0)
+            claim = None if self._is_new(name) else self._lock(name, 0)
             if claim is None:
                 continue
             try:

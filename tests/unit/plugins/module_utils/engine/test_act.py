@@ -264,8 +264,11 @@ def test_what_a_killed_holder_said_is_found(tmp_path):
     claims.note(claim, {"user": "alice"})
     os.close(claim.handle)  # as the kernel does at a kill
     (tmp_path / "torn").write_text('{"us')
+    (tmp_path / "new").touch()  # somebody may be about to lock it
+    (tmp_path / "old").touch()
+    os.utime(tmp_path / "old", (0, 0))
     found = {taken.name: record for taken, record in claims.abandoned()}
-    assert found == {"s": {"user": "alice"}, "torn": {}}
+    assert found == {"s": {"user": "alice"}, "torn": {}, "old": {}}
 
 
 def test_a_claim_through_a_link_is_refused(tmp_path):
@@ -368,6 +371,12 @@ def test_one_that_does_not_end_is_a_failure(tmp_path):
     host = Host(World(bodies(ignores={signal.SIGHUP, signal.SIGTERM})), [session()])
     assert run(host, tmp_path) == [FAILED]
     assert host.logged[0][0] == "could not end session" and host.logged[0][1]["survivors"] == "bash:12"
+
+
+def test_an_ending_that_no_log_takes_is_a_warning(tmp_path):
+    terminator = Host(World(bodies()), [session()]).terminator(tmp_path)
+    terminator.log = lambda *line: False
+    assert "neither the journal nor syslog" in terminator.run(WISH, NOW).warnings[0]
 
 
 def test_one_that_left_during_the_warning_is_gone(tmp_path):
