@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Sequence
 
-from . import host, limits, logind, shell, sshd
+from . import client, host, limits, logind, multiplexer_lock, shell, sshd
 from .command import Runner, run_together
 from .tree import Tree
 
@@ -52,6 +52,8 @@ def observe_policy(
         **sshd.questions(tree, platform, daemon, list(existing)),
         **logind.questions(tree),
         **host.questions(tree),
+        **client.questions(tree, platform, root),
+        **multiplexer_lock.questions(tree, root, existing),
     }
     answers = run(asked)
 
@@ -70,6 +72,8 @@ def observe_policy(
         "shell": asdict(seen_shell),
         "logind": asdict(seen_logind),
         "limits": asdict(limits.observe_limits(tree)),
+        "client": asdict(client.observe_client(tree, platform, answers)),
+        "multiplexer": asdict(multiplexer_lock.observe_multiplexer(tree, platform, answers)),
         "users": {name: {"existing": ids is not None} for name, ids in accounts.items()},
         "groups": {name: {"existing": found is not None, "members": found or []} for name, found in members.items()},
     }
