@@ -96,7 +96,7 @@ def _answer(account: Account, work: t.Callable[[], t.Any]) -> dict[str, t.Any]:
 
 def _read(fd: int, limit: float) -> bytes | None:
     """All that comes until the end, None if that does not come within `limit` seconds of silence."""
-    parts = []
+    parts: list[bytes] = []
     while select.select([fd], [], [], limit)[0]:
         part = os.read(fd, 65536)
         if not part:

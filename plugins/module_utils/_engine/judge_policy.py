@@ -21,6 +21,8 @@ SHELL = "idle shell"
 SESSION = "idle session"
 GRACE = "login grace"
 LIMIT = "limit"
+LOCK = "session lock"
+KEEPALIVE = "keepalive of clients"
 # No clock: whether the daemon runs what is on disk.
 RUNNING = "running configuration"
 
@@ -62,7 +64,14 @@ def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[di
         return []
     layers = wanted.get("layers") or []
     found: list[Finding] = []
-    for layer, judge in (("sshd", judge_sshd), ("shell", judge_shell), ("logind", judge_logind)):
+    judges = {
+        "sshd": judge_sshd,
+        "shell": judge_shell,
+        "logind": judge_logind,
+        "multiplexer": judge_multiplexer,
+        "client": judge_client,
+    }
+    for layer, judge in judges.items():
         if layer in layers:
             found += judge(wanted, facts)
     return [asdict(f) for f in found]
@@ -112,7 +121,7 @@ def judge_sshd(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Find
             )
             for clock, setting, _keyword in asked
         ]  # fmt: skip
-    exempt = _exempt(wanted, facts)
+    exempt = _exempt(wanted, facts, sshd["effective_by_user"])
     found = [_judge_keyword(wanted, sshd, exempt, *row) for row in asked]
     for user in exempt:
         found += _judge_exempt(wanted, sshd, user)
@@ -133,12 +142,12 @@ def _blind(sshd: Mapping[str, Any]) -> tuple[bool | None, str, str | None] | Non
     return None
 
 
-def _exempt(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    """Exempt accounts for which sshd was asked: those named, and members of groups named."""
+def _exempt(wanted: Mapping[str, Any], facts: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Exempt accounts, those named and members of groups named, for which the host was `asked`."""
     names = list(wanted.get("exempt_users") or [])
     for group in wanted.get("exempt_groups") or []:
         names += (facts["groups"].get(group) or {}).get("members") or []
-    return [n for n in dict.fromkeys(names) if n in facts["sshd"]["effective_by_user"]]
+    return [n for n in dict.fromkeys(names) if n in asked]
 
 
 def _judge_keyword(
@@ -307,12 +316,9 @@ def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fin
                     "shell", SHELL, "idle_timeout", value, None, None, why=why, remedy=remedy, rules=rules, shell=kind
                 )
             )
-    exempt = list(wanted.get("exempt_users") or [])
-    for group in wanted.get("exempt_groups") or []:
-        exempt += (facts["groups"].get(group) or {}).get("members") or []
-    for user in dict.fromkeys(exempt):
-        seen = shell["login_by_user"].get(user)
-        if seen and not seen["error"]:
+    for user in _exempt(wanted, facts, shell["login_by_user"]):
+        seen = shell["login_by_user"][user]
+        if not seen["error"]:
             in_force = seen["tmout"] or None
             reason = f"{user} is exempt, but a login bash of this account has TMOUT={in_force}"
             found.append(
@@ -487,4 +493,137 @@ def _judge_max_logins(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Fi
     return Finding(
         "logind", LIMIT, "max_logins", value, in_force, compliant, found["source"], overridden_by, why, remedy,
         rule_ids(wanted, "max_logins"),
+    )  # fmt: skip
+
+
+# --- multiplexer ------------------------------------------------------------------------------------------------
+
+
+def judge_multiplexer(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
+    found: list[Finding] = []
+    seen = facts["multiplexer"]
+    if wanted.get("lock_timeout") is not None:
+        found += _judge_lock(wanted, facts)
+    if wanted.get("tmux_login_shell") is False:
+        places = seen["shells"]["tmux"]
+        found.append(
+            Finding(
+                "multiplexer", LOCK, "tmux_login_shell", False, bool(places), not places,
+                places[0] if places else None,
+                why="tmux is among the login shells: who has it as theirs gets by what the shells set"
+                if places else None,
+                remedy=f"remove {', '.join(places)}" if places else None,
+                rules=rule_ids(wanted, "tmux_login_shell"),
+            )
+        )  # fmt: skip
+    if wanted.get("linger_users"):
+        found.append(_judge_linger(wanted, facts))
+    return found
+
+
+def _judge_lock(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Finding]:
+    value = wanted["lock_timeout"]
+    rules = rule_ids(wanted, "lock_timeout")
+    seen = facts["multiplexer"]
+    tmux, screen = seen["tmux"], seen["screen"]
+    if not tmux["program"] and not screen["program"]:
+        yield Finding(
+            "multiplexer", LOCK, "lock_timeout", value, None, None,
+            why="neither tmux nor screen is installed here, so there is nothing that could lock", rules=rules,
+        )  # fmt: skip
+    if tmux["program"]:
+        yield _judge_tmux(value, tmux, rules)
+        for user in _exempt(wanted, facts, tmux["by_user"]):
+            in_force = tmux["by_user"][user]["lock_after_time"] or None
+            if tmux["by_user"][user]["error"] is None:
+                yield Finding(
+                    "multiplexer", LOCK, "lock_timeout", None, in_force, not in_force, user=user, shell="tmux",
+                    why=f"{user} is exempt, but tmux locks for this account" if in_force else None, rules=rules,
+                )  # fmt: skip
+    if screen["program"]:
+        compliant = _same(screen["idle"], value)
+        foreign = screen["text"] is not None and not screen["ours"] and not compliant
+        yield Finding(
+            "multiplexer", LOCK, "lock_timeout", value, screen["idle"], compliant, screen["source"],
+            f"{screen['source']} {screen['text']}" if foreign else None,
+            None if compliant or foreign else f"{screen['config']} does not say 'idle {value} lockscreen'",
+            f"remove {screen['source']}" if foreign else None, rules, shell="screen",
+        )  # fmt: skip
+
+
+def _judge_tmux(value: int, tmux: Mapping[str, Any], rules: list[str]) -> Finding:
+    in_force = tmux["lock_after_time"] or None
+    origin = tmux["sources"].get("lock-after-time") or {}
+    compliant: bool | None = _same(in_force, value)
+    why = remedy = overridden_by = None
+    if tmux["error"]:
+        compliant, why = None, f"tmux could not be asked: {tmux['error']}"
+    elif not compliant and origin and not origin["ours"]:
+        overridden_by = f"{origin['source']} {origin['value']}"
+        remedy = f"remove {origin['source']}"
+    elif not compliant:
+        why = tmux["complaint"] and f"tmux says of {tmux['config']}: {tmux['complaint']}"
+        why = why or f"{tmux['config']} does not set lock-after-time"
+    elif value and not tmux["lock_command_exists"]:
+        # tmux takes a command that ends at once, for whatever reason, as the right password.
+        compliant, why = False, f"lock-command is '{tmux['lock_command']}', which is not there: nothing is locked"
+        remedy = "install it, or set lock-command to a program that is there"
+    elif value and tmux["config_mode"] and not int(tmux["config_mode"], 8) & 0o004:
+        compliant, why = False, f"{tmux['config']} has mode {tmux['config_mode']}: the users' tmux can't read it"
+        remedy = f"chmod 0644 {tmux['config']}"
+    return Finding(
+        "multiplexer", LOCK, "lock_timeout", value, in_force, compliant, origin.get("source"), overridden_by, why,
+        remedy, rules, shell="tmux",
+    )  # fmt: skip
+
+
+def _judge_linger(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Finding:
+    users = sorted(wanted["linger_users"])
+    lingering = sorted(set(users) & set(facts["multiplexer"]["linger"]))
+    compliant: bool | None = users == lingering
+    why = None
+    if not facts["logind"]["running"]:
+        compliant, why = None, "no systemd-logind runs on this host: nobody needs to linger"
+    elif not compliant:
+        why = f"{', '.join(sorted(set(users) - set(lingering)))} does not linger"
+    return Finding(
+        "multiplexer", LIMIT, "linger_users", ", ".join(users), ", ".join(lingering) or None, compliant, why=why,
+        remedy="run: loginctl enable-linger USER" if compliant is False else None,
+        rules=rule_ids(wanted, "linger_users"),
+    )  # fmt: skip
+
+
+# --- client -----------------------------------------------------------------------------------------------------
+
+
+def judge_client(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
+    client = facts["client"]
+    rows = (("server_alive_interval", "serveraliveinterval"), ("server_alive_count_max", "serveralivecountmax"))
+    return [
+        _judge_client_keyword(wanted, client, setting, keyword)
+        for setting, keyword in rows
+        if wanted.get(setting) is not None
+    ]
+
+
+def _judge_client_keyword(wanted: Mapping[str, Any], client: Mapping[str, Any], setting: str, keyword: str) -> Finding:
+    value = wanted[setting]
+    in_force = read_value(keyword, client["effective"].get(keyword))
+    origin = client["sources"].get(keyword) or {}
+    compliant: bool | None = in_force == value
+    why = remedy = overridden_by = None
+    if not client["installed"]:
+        compliant, why = None, "there is no OpenSSH client on this host"
+    elif client["error"]:
+        compliant, why, remedy = False, f"ssh -G says: {client['error']}", f"repair {client['config']}"
+    elif not compliant and origin and not origin["ours"]:
+        overridden_by = f"{origin['source']} {origin['value']}"
+        loser = next((o["source"] for o in origin["overridden"] if o["ours"]), None)
+        why = f"{origin['source']} comes before {loser}, and ssh keeps the first value" if loser else None
+        remedy = f"remove the line, or let {client['drop_in_dir']}/00-session-policy.conf come before it"
+    elif not compliant:
+        why = f"nothing sets it: {_shown(in_force)} is ssh's default"
+    return Finding(
+        "client", KEEPALIVE, setting, value, in_force, compliant, origin.get("source"), overridden_by, why, remedy,
+        rule_ids(wanted, setting),
     )  # fmt: skip

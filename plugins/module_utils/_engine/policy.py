@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Collection, Mapping, Sequence
 
 from .duration import format_duration, parse_duration
 from .model import WORK
 
 # The layers that this version has.
-LAYERS = ("sshd", "shell", "logind")
+LAYERS = ("sshd", "shell", "logind", "multiplexer", "client")
 STATES = ("present", "absent")
 
 # What an operator writes to leave a setting of the profile to the host.
@@ -88,6 +88,18 @@ def _max_startups(value: object) -> str:
     return text
 
 
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool) and str(value).lower() not in ("yes", "no", "true", "false"):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return str(value).lower() in ("yes", "true")
+
+
+def _account_names(value: object) -> list[str]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(n, str) and _NAME.fullmatch(n) for n in value):
+        raise ValueError(f"{value!r} is not a list of accounts: write [alice, bob]")
+    return list(dict.fromkeys(value))
+
+
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "idle_timeout": _seconds_or_off,
     "client_alive_interval": _seconds,
@@ -99,6 +111,11 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "max_startups": _max_startups,
     "max_logins": _count_from_one,
     "max_session_age": _seconds_or_off,
+    "lock_timeout": _seconds_or_off,
+    "tmux_login_shell": _switch,
+    "linger_users": _account_names,
+    "server_alive_interval": _seconds,
+    "server_alive_count_max": _count_from_one,
 }
 SETTINGS = tuple(_READERS)
 # Everything an operator may set; `hosts` belongs to the playbook.
@@ -120,6 +137,11 @@ PROTECT = tuple(name for name in WORK if name != "locks")
 _ENFORCED_BY: Mapping[str, tuple[str, ...]] = {
     "idle_timeout": ("shell", "logind"),
     "max_logins": ("logind",),
+    "lock_timeout": ("multiplexer",),
+    "tmux_login_shell": ("multiplexer",),
+    "linger_users": ("multiplexer",),
+    "server_alive_interval": ("client",),
+    "server_alive_count_max": ("client",),
 }
 
 
@@ -251,7 +273,11 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
             + str(sshd.get("config_error"))
         )
     errors += _contradictions(values, sshd)
+    if state == "present":
+        errors += _lock_that_never_comes(values, layers)
     warnings += _doubts(values, sshd)
+    if "multiplexer" in layers and state == "present":
+        warnings += _about_locks(values, facts.get("multiplexer") or {}, [*exempt_users, *exempt_groups])
     setters = (facts.get("shell") or {}).get("setters") or []
     foreign = [setter["source"] for setter in setters if not setter["ours"]]
     if "shell" in layers and values["idle_timeout"] and foreign:
@@ -291,6 +317,34 @@ def _contradictions(values: Mapping[str, Any], sshd: Mapping[str, Any]) -> list[
             f"switches the ending of unresponsive peers off (here: {sshd.get('version')}): write 1 or more"
         ]
     return []
+
+
+def _lock_that_never_comes(values: Mapping[str, Any], layers: Collection[str]) -> list[str]:
+    """A shell in a pane ends at its own timeout, and a session that logind ends takes the multiplexer with it."""
+    lock, idle = values["lock_timeout"], values["idle_timeout"]
+    if "multiplexer" not in layers or not lock or not idle or lock < idle:
+        return []
+    ends = [layer for layer in ("shell", "logind") if layer in layers]
+    if not ends:
+        return []
+    return [
+        f"session_policy_lock_timeout: a lock after {format_duration(lock)} would never come, because "
+        f"session_policy_idle_timeout ends what is idle after {format_duration(idle)} (layer {_or(ends)}): make the "
+        "lock come sooner, or the end later"
+    ]
+
+
+def _about_locks(values: Mapping[str, Any], seen: Mapping[str, Any], exempt: Sequence[str]) -> list[str]:
+    said = []
+    people = seen.get("no_password") or []
+    if values["lock_timeout"] and people:
+        said.append(
+            f"{', '.join(people[:5])}{' and others' if people[5:] else ''} cannot unlock a locked tmux or screen: the "
+            "account has no password. A new login can attach to the session again."
+        )
+    if values["lock_timeout"] and exempt and (seen.get("screen") or {}).get("program"):
+        said.append(f"screen can exempt nobody: it locks for {', '.join(exempt)}, too.")
+    return said
 
 
 def _doubts(values: Mapping[str, Any], sshd: Mapping[str, Any]) -> list[str]:

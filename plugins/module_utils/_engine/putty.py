@@ -17,7 +17,7 @@ import stat
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from .duration import LARGEST, parse_duration
+from .duration import parse_duration
 from .files import Refused
 
 DEFAULT = "Default Settings"
@@ -139,22 +139,20 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def registry(names: Sequence[str], seconds: int, tcp_keepalives: bool) -> str:
+def registry(names: Sequence[str], seconds: int, tcp_keepalives: bool | None) -> str:
     """A file that regedit imports: the keepalives of each of these saved sessions.
 
-    Plain ASCII in the older of regedit's two formats, so that it needs no UTF-16; keys that are not named in it stay
+    Plain ASCII in the older of regedit's two formats, so that it needs no UTF-16; values that are not named in it stay
     as they are on each Windows.
 
     Raises:
         Refused: a name can't be that of a session.
     """
-    if not 0 <= seconds <= LARGEST:
-        raise Refused(f"{seconds} is no number of seconds")
-    values = {**keepalive_settings(seconds), "TCPKeepalives": str(int(tcp_keepalives))}
+    values = wanted_settings(seconds, tcp_keepalives, None)
     lines = ["REGEDIT4", ""]
     for name in dict.fromkeys(names):
         lines.append(rf"[HKEY_CURRENT_USER\Software\SimonTatham\PuTTY\Sessions\{registry_name(name)}]")
-        lines += [f'"{key}"=dword:{int(value):08x}' for key, value in values.items()]
+        lines += [f'"{key}"=dword:{int(value or 0):08x}' for key, value in values.items()]
         lines.append("")
     return "\r\n".join(lines) + "\r\n"
 

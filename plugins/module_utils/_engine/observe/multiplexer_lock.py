@@ -50,9 +50,7 @@ class Multiplexer:
     no_password: list[str] = field(default_factory=list)
 
 
-def questions(
-    tree: Tree, root: bool, users: Mapping[str, tuple[int, int, tuple[int, ...]]]
-) -> dict[str, Command]:
+def questions(tree: Tree, root: bool, users: Mapping[str, tuple[int, int, tuple[int, ...]]]) -> dict[str, Command]:
     """`users` are exempt accounts (name → uid, gid, groups). Only root can make the namespaces."""
     tmux = tree.program("tmux")
     if not tmux or not root:
@@ -174,8 +172,8 @@ def without_password(tree: Tree) -> list[str]:
     people = set()
     for line in tree.lines("/etc/passwd"):
         parts = line.split(":")
-        if len(parts) == 7 and parts[2].isdecimal() and 1000 <= int(parts[2]) < NOBODY:
-            if not parts[6].endswith(("/nologin", "/false")):
-                people.add(parts[0])
+        person = len(parts) == 7 and parts[2].isdecimal() and 1000 <= int(parts[2]) < NOBODY
+        if person and not parts[6].endswith(("/nologin", "/false")):
+            people.add(parts[0])
     fields = [line.split(":") for line in tree.lines("/etc/shadow")]
     return [parts[0] for parts in fields if len(parts) > 1 and parts[0] in people and parts[1][:1] in ("!", "*")]
