@@ -19,7 +19,8 @@ KEPT = "/var/lib/session-policy/multiplexer-shells.json"
 
 @dataclass(frozen=True)
 class Shells:
-    """`without` and `kept` are what the two files shall hold when tmux is out, `restored` what PATH shall otherwise.
+    """`without` and `kept` are what `path` and `kept_path` shall hold when tmux is out, `restored` what `path` shall
+    otherwise.
 
     `tmux` are the places of lines that name it now. None: the file is not there, or nothing was taken out.
     """
@@ -28,6 +29,8 @@ class Shells:
     without: str | None
     kept: str | None
     restored: str | None
+    path: str = PATH
+    kept_path: str = KEPT
 
 
 def judge_shells(text: str | None, kept: str | None) -> Shells:
