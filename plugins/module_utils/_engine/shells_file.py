@@ -67,12 +67,11 @@ def take_out(text: str) -> tuple[str, list[tuple[int, str]]]:
 
 
 def put_back(text: str, kept: str) -> str:
-    """`text` with the lines of `kept` where they were; those that are there again stay where they are."""
-    lines = _lines(text)
-    there = {line.strip() for line in lines}
-    for index, line in _parse(kept):
-        if line.strip() in there:
-            continue
+    """`text` with the lines of `kept` where they were, even if somebody has put them elsewhere since."""
+    removed = _parse(kept)
+    known = {line.strip() for _index, line in removed}
+    lines = [line for line in _lines(text) if line.strip() not in known]
+    for index, line in removed:
         if index >= len(lines) and lines and not lines[-1].endswith("\n"):
             lines[-1] += "\n"
         if index < len(lines) and not line.endswith("\n"):
