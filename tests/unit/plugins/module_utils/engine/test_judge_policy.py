@@ -362,3 +362,94 @@ def test_off_is_off():
         logind__effective__StopIdleSessionUSec=None,
     )
     assert {f["compliant"] for f in findings} == {True}
+
+
+# --- multiplexer and client ---------------------------------------------------------------------------------------
+
+TMUX = {
+    "program": "/usr/bin/tmux", "config": "/etc/tmux.conf", "config_mode": "0644", "lock_after_time": 540,
+    "lock_command": "vlock", "lock_command_exists": True, "error": None, "complaint": None, "by_user": {},
+    "sources": {"lock-after-time": {"source": "/etc/tmux.conf:2", "value": "540", "ours": True}},
+}  # fmt: skip
+SCREEN = {"program": None, "config": "/etc/screenrc", "idle": None, "source": None, "text": None, "ours": False}
+LOCKS = {"tmux": TMUX, "screen": SCREEN, "shells": {"tmux": []}, "linger": {}}
+CLIENT = {
+    "installed": True, "error": None, "config": "/etc/ssh/ssh_config", "drop_in_dir": "/etc/ssh/ssh_config.d",
+    "effective": {"serveraliveinterval": "60", "serveralivecountmax": "3"}, "sources": {},
+}  # fmt: skip
+
+
+def judge_locks(wanted=None, tmux=(), screen=(), **changes):
+    seen = {**LOCKS, "tmux": {**TMUX, **dict(tmux)}, "screen": {**SCREEN, **dict(screen)}, **changes}
+    return judge({"layers": ["multiplexer"], **(wanted or {"lock_timeout": 540})}, multiplexer=seen)
+
+
+def test_a_lock_that_is_in_force():
+    (found,) = judge_locks()
+    assert (found["compliant"], found["shell"], found["source"]) == (True, "tmux", "/etc/tmux.conf:2")
+
+
+@pytest.mark.parametrize(
+    ("tmux", "compliant", "words"),
+    [
+        ({"lock_after_time": 0, "sources": {}}, False, "does not set lock-after-time"),
+        ({"lock_after_time": 0, "complaint": "/etc/tmux.conf:3: syntax error"}, False, "syntax error"),
+        ({"lock_command_exists": False, "lock_command": "lock -np"}, False, "'lock -np', which is not there"),
+        ({"config_mode": "0640"}, False, "has mode 0640: the users' tmux can't read it"),
+        ({"lock_after_time": None, "error": "it did not answer in time and was stopped"}, None, "could not be asked"),
+        ({"program": None}, None, "neither tmux nor screen is installed"),
+    ],
+)
+def test_a_lock_that_is_not(tmux, compliant, words):
+    (found,) = judge_locks(tmux=tmux)
+    assert found["compliant"] is compliant and words in found["why"]
+
+
+def test_what_sets_another_lock_is_named():
+    foreign = {"source": "/etc/tmux.conf:9", "value": "0", "ours": False}
+    (found,) = judge_locks(tmux={"lock_after_time": 0, "sources": {"lock-after-time": foreign}})
+    assert (found["compliant"], found["overridden_by"]) == (False, "/etc/tmux.conf:9 0")
+    screen = {"program": "/usr/bin/screen", "source": "/etc/screenrc:7", "text": "idle off"}
+    assert (
+        only(judge_locks(screen=screen), "lock_timeout", shell="screen")["overridden_by"] == "/etc/screenrc:7 idle off"
+    )
+    screen.update(source=None, text=None)
+    assert (
+        "does not say 'idle 540 lockscreen'" in only(judge_locks(screen=screen), "lock_timeout", shell="screen")["why"]
+    )
+
+
+def test_who_is_exempt_is_not_to_be_locked():
+    by_user = {name: {"lock_after_time": after, "error": None} for name, after in (("backup", 0), ("deploy", 540))}
+    wanted = {"lock_timeout": 540, "exempt_users": ["backup", "deploy", "unknown"]}
+    found = judge_locks(wanted, tmux={"by_user": by_user})
+    assert [(f["user"], f["compliant"]) for f in found] == [(None, True), ("backup", True), ("deploy", False)]
+
+
+def test_login_shells_and_who_lingers():
+    wanted = {"tmux_login_shell": False, "linger_users": ["bob", "alice"]}
+    shells, linger = judge_locks(wanted, linger={"alice": True, "bob": False})
+    assert (shells["compliant"], linger["compliant"], linger["in_force"]) == (True, True, "alice, bob")
+    shells, linger = judge_locks(wanted, shells={"tmux": ["/etc/shells:9"]}, linger={"alice": True})
+    assert (shells["compliant"], shells["source"]) == (False, "/etc/shells:9")
+    assert (linger["compliant"], linger["why"]) == (False, "bob does not linger")
+    assert judge_locks({"tmux_login_shell": True}) == []
+
+
+def judge_keepalive(**changes):
+    wanted = {"layers": ["client"], "server_alive_interval": 60, "server_alive_count_max": 3}
+    return judge(wanted, client={**CLIENT, **changes})
+
+
+def test_keepalives_of_clients():
+    assert [f["compliant"] for f in judge_keepalive()] == [True, True]
+    assert [f["compliant"] for f in judge_keepalive(installed=False, effective={})] == [None, None]
+    broken = judge_keepalive(error="Bad configuration option: perhaps", effective={})
+    assert [f["compliant"] for f in broken] == [False, False] and "perhaps" in broken[0]["why"]
+    source = {"source": "/etc/ssh/ssh_config.d/00-a.conf:1", "value": "5", "ours": False, "overridden": [
+        {"source": "/etc/ssh/ssh_config.d/00-session-policy.conf:4", "value": "60", "ours": True}]}  # fmt: skip
+    effective = {"serveraliveinterval": "5", "serveralivecountmax": "3"}
+    found = judge_keepalive(effective=effective, sources={"serveraliveinterval": source})[0]
+    assert (found["compliant"], found["overridden_by"]) == (False, "/etc/ssh/ssh_config.d/00-a.conf:1 5")
+    assert "comes before /etc/ssh/ssh_config.d/00-session-policy.conf:4" in found["why"]
+    assert "0 is ssh's default" in judge_keepalive(effective={"serveraliveinterval": "0"})[0]["why"]

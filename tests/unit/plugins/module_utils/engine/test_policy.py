@@ -66,8 +66,15 @@ def test_cis_differs_by_distribution(host, count_max):
     [
         (
             "stig",
-            {"idle_timeout": 600, "client_alive_interval": 600, "client_alive_count_max": 1, "max_logins": 10},
-            ["sshd", "shell", "logind"],
+            {
+                "idle_timeout": 600,
+                "client_alive_interval": 600,
+                "client_alive_count_max": 1,
+                "max_logins": 10,
+                "lock_timeout": 540,
+                "tmux_login_shell": False,
+            },
+            ["sshd", "shell", "logind", "multiplexer"],
         ),
         (
             "pci_dss",
@@ -268,9 +275,11 @@ def test_a_good_value_arrives_as_it_is(profile, setting, value):
     if setting == "max_startups":
         value %= 3600
         value += 1
-    resolved = resolve(PROFILES, {"profile": profile, setting: value})
+    wish = {"tmux_login_shell": bool(value % 2), "linger_users": [f"u{value}"]}.get(setting, value)
+    # The lock of a profile must come before an end that is wished for.
+    resolved = resolve(PROFILES, {"profile": profile, "lock_timeout": 1, "idle_timeout": 2**30, setting: wish})
     assert resolved.errors == []
-    assert str(resolved.values[setting]) == str(value)
+    assert str(resolved.values[setting]) == str(wish)
 
 
 def test_an_sshd_that_refuses_its_configuration_is_refused_where_sshd_is_to_be_set():
@@ -278,3 +287,31 @@ def test_an_sshd_that_refuses_its_configuration_is_refused_where_sshd_is_to_be_s
     (error,) = resolve(PROFILES, {"layers": ["sshd", "shell"]}, broken).errors
     assert "nothing was touched" in error and "line 3: Bad configuration option" in error
     assert resolve(PROFILES, {"layers": ["shell"]}, broken).errors == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ends"),
+    [
+        ({}, None),
+        ({"lock_timeout": "10m"}, "layer shell or logind"),
+        ({"lock_timeout": "15m", "layers": ["shell", "multiplexer"]}, "layer shell"),
+        ({"idle_timeout": "9m", "layers": ["logind", "multiplexer"]}, "layer logind"),
+        ({"lock_timeout": "15m", "layers": ["sshd", "multiplexer"]}, None),
+        ({"lock_timeout": "15m", "layers": ["shell"]}, None),
+        ({"lock_timeout": "15m", "idle_timeout": 0}, None),
+        ({"lock_timeout": "15m", "state": "absent"}, None),
+        ({"lock_timeout": 0}, None),
+    ],
+)
+def test_a_lock_that_could_never_come_is_refused(chosen, ends):
+    errors = resolve(PROFILES, {"profile": "stig", **chosen}).errors
+    assert len(errors) == (ends is not None)
+    assert ends is None or (ends in errors[0] and "would never come" in errors[0])
+
+
+def test_who_can_never_unlock_and_what_screen_cannot_do_is_said():
+    facts = {"multiplexer": {"no_password": ["a", "b", "c", "d", "e", "f"], "screen": {"program": "/usr/bin/screen"}}}
+    said = resolve(PROFILES, {"profile": "stig", "exempt_users": ["backup"]}, facts).warnings
+    assert any(w.startswith("a, b, c, d, e and others cannot unlock") for w in said)
+    assert any("it locks for backup, too" in w for w in said)
+    assert resolve(PROFILES, {"profile": "cis", "exempt_users": ["backup"]}, facts).warnings == []
