@@ -32,7 +32,7 @@ def test_both_layers_are_set_proved_and_taken_away(boot):
     assert ["tmux", "540", "540", f"{CONF}:2"] in rows
     assert ["linger_users", "bob", "bob"] in rows and ["server_alive_count_max", "3", "3"] in [row[:3] for row in rows]
     # Nobody on this host has a password.
-    assert "erin cannot unlock a locked tmux or screen" in said
+    assert "and others cannot unlock a locked tmux or screen" in said
     assert host.exec("command -v vlock").stdout
     # A lock that somebody switches off is named, and the run fails.
     host.exec(f"cp -p {CONF} /root/kept; echo 'set -g lock-after-time 0' >> {CONF}")
