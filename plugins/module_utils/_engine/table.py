@@ -9,6 +9,7 @@ import textwrap
 from typing import Any, Mapping, Sequence
 
 from .duration import format_duration
+from .judge_policy import VALUE
 
 _HEAD = ("CLOCK", "WANTED", "IN FORCE", "WHERE FROM")
 # policy_info's setting for whether the daemon runs what is on disk: a sentence, no row.
@@ -77,9 +78,11 @@ def sentence(finding: Mapping[str, Any]) -> str:
 
 
 def _label(finding: Mapping[str, Any]) -> str:
+    what = str(finding.get("shell") or finding["setting"])
     if finding.get("user"):
-        return f"{finding['user']}, exempt"
-    return str(finding.get("shell") or finding["setting"])
+        what = f"{finding['user']}, exempt" if finding.get("wanted") is None else f"{finding['user']}: {what}"
+    kind = finding.get("kind") or VALUE
+    return what if kind == VALUE else f"{what}, {kind.replace('_', ' ')}"
 
 
 def _text(value: object) -> str:

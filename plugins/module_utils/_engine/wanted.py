@@ -18,7 +18,7 @@ DURATIONS = (
     "login_grace_time",
 )
 COUNTS = ("client_alive_count_max", "max_sessions", "max_logins")
-SWITCHES = ("tcp_keep_alive", "kill_user_processes")
+SWITCHES = ("tcp_keep_alive", "kill_user_processes", "scanned")
 LISTS = ("layers", "exempt_users", "exempt_groups")
 OTHER = ("max_startups", "rules", "state")
 # The umbrella's other variables, which nothing here can judge.

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Sequence
 
-from . import host, limits, logind, shell, sshd
+from . import host, limits, logind, scanner, shell, sshd
 from .command import Runner, run_together
 from .tree import Tree
 
@@ -70,6 +70,7 @@ def observe_policy(
         "shell": asdict(seen_shell),
         "logind": asdict(seen_logind),
         "limits": asdict(limits.observe_limits(tree)),
+        "scanner": scanner.observe_scanner(tree, platform, major, seen_sshd.config) if seen_sshd.config else {},
         "users": {name: {"existing": ids is not None} for name, ids in accounts.items()},
         "groups": {name: {"existing": found is not None, "members": found or []} for name, found in members.items()},
     }

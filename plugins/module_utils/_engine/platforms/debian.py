@@ -15,4 +15,5 @@ PLATFORM = Platform(
     zshrcs=("/etc/zsh/zshrc",),
     csh_dir="/etc/csh/cshrc.d",
     scanner_main_file=("debian:10", "debian:11", "debian:12", "debian:13"),
+    scanner_tmout_three_lines=("ubuntu",),
 )
