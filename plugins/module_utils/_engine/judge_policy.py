@@ -107,8 +107,8 @@ def judge_text(found: Sequence[Finding], facts: Mapping[str, Any]) -> Iterator[F
 
 
 def _text_only(finding: Finding, hits: Sequence[Mapping[str, Any]]) -> Finding:
-    in_force = _shown(finding.in_force)
-    why = f"a scanner passes this host for the text in {hits[0]['source']}, but in force is {in_force}"
+    effect = f"in force is {_shown(finding.in_force)}" if finding.compliant is False else finding.why
+    why = f"a scanner passes this host for the text in {hits[0]['source']}, but {effect}"
     return replace(finding, kind=TEXT_ONLY, source=hits[0]["source"], why=why, bound=None)
 
 
