@@ -20,13 +20,14 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden test test-fast test-hosts lint unit sanity docs-lint artifact images scenario readme benchmark clean
+.PHONY: help harden test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
 	@echo "make test         everything, on real hosts that it boots itself (root; Debian or Ubuntu)"
 	@echo "make test-fast    what needs no hosts: lint, units, sanity, docs, the artifact"
 	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
+	@echo "make browser      the report in a real browser; screenshots in build/browser"
 	@echo "make benchmark    speed on a real host, medians and ratios side by side"
 	@echo "make readme       write the tables of variables in README.md from the argument specs"
 	@echo "make clean        test hosts, build folder and virtual environment"
@@ -44,7 +45,7 @@ test:
 
 test-fast: lint unit sanity docs-lint artifact
 
-test-hosts: $(addprefix scenario-,$(SCENARIOS))
+test-hosts: $(addprefix scenario-,$(SCENARIOS)) browser
 
 lint: .venv/dev
 	$(call stage,lint)
@@ -54,9 +55,14 @@ lint: .venv/dev
 	@$(BIN)/python tests/tools/readme_tables.py --check
 	@HOME="$(CURDIR)/build/home" $(IN_VENV) ansible-lint --offline -q
 
-unit: .venv/dev
+unit: .venv/dev build/test-data
 	$(call stage,unit tests)
 	@$(IN_VENV) PYTHONPATH="$(COLLECTIONS)" pytest -q tests/unit
+
+browser: .venv/dev build/test-data
+	@sh tests/tools/need browser
+	$(call stage,the report in a real browser)
+	@$(IN_VENV) PYTHONPATH="$(COLLECTIONS)" pytest -q tests/browser
 
 sanity: .venv/dev
 	$(call stage,ansible-test sanity)
@@ -95,6 +101,10 @@ benchmark: .venv/dev images
 
 .venv/dev: requirements-dev.txt | build
 	@sh tests/tools/need venv requirements-dev.txt
+	@touch $@
+
+build/test-data: .venv/dev
+	@sh tests/tools/need test-data
 	@touch $@
 
 build:

@@ -68,12 +68,14 @@ def report_files(
 
 def report_data(document: t.Mapping[str, t.Any], looks: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What sessions.json holds, and what the next report is compared with."""
-    sessions, leftovers, troubles = [], [], []
-    for host, found in looks.items():
-        look = harmless(found) or {}
+    sessions, leftovers, not_seen = [], [], []
+    for row in document["hosts"]:
+        host = row["name"]
+        look = harmless(looks.get(host)) or {}
         if "sessions" not in look:
-            why = str(look.get("msg") or "the host was not looked at")
-            troubles.append({"host": host, "why": why})
+            # Nobody asks a host that was unreachable a moment before; the audit says why it was.
+            why = look.get("msg") if look.get("failed") or look.get("unreachable") else row["findings"][0]["why"]
+            not_seen.append({"host": host, "why": str(why)})
         sessions += [{"host": host, **session} for session in look.get("sessions") or []]
         leftovers += [{"host": host, **leftover} for leftover in look.get("leftovers") or []]
     return {
@@ -92,7 +94,7 @@ def report_data(document: t.Mapping[str, t.Any], looks: t.Mapping[str, t.Any]) -
         ],
         "sessions": sessions,
         "leftovers": leftovers,
-        "not_seen": troubles,
+        "not_seen": not_seen,
     }
 
 
