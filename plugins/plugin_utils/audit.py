@@ -128,9 +128,14 @@ def _with_result(
     return {**finding, "result": result, "waiver": None, "why": "; ".join(why) or None, "remedy": remedy}
 
 
+def unseen(finding: t.Mapping[str, t.Any]) -> bool:
+    """Whether it says that its host could not be judged at all."""
+    return finding["kind"] in (UNREACHABLE, FAILED)
+
+
 def said(finding: t.Mapping[str, t.Any]) -> str:
     """One sentence on a finding that is not in order."""
-    if finding["kind"] in (UNREACHABLE, FAILED):
+    if unseen(finding):
         return f"{finding['kind']}: {finding['why']}; {finding['remedy']}."
     return sentence(finding)
 
@@ -218,7 +223,7 @@ def junit_xml(document: t.Mapping[str, t.Any]) -> str:
             case = ET.SubElement(suite, "testcase", classname=f"{row['name']}.{finding['layer']}", name=name, time="0")
             if finding["result"] == WAIVED:
                 ET.SubElement(case, "skipped", message=f"waived: {finding['waiver']['reason']}")
-            elif finding["kind"] in (UNREACHABLE, FAILED):
+            elif unseen(finding):
                 ET.SubElement(case, "error", type=finding["kind"], message=said(finding))
             elif finding["result"] != PASS:
                 rules = ", ".join(finding["rules"])

@@ -13,6 +13,7 @@ import typing as t
 
 import jinja2
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import format_duration
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.table import reasons
 from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
     FAIL,
     NOT_ENFORCED,
@@ -22,6 +23,7 @@ from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
     as_csv,
     harmless,
     said,
+    unseen,
     verdict,
 )
 
@@ -256,9 +258,13 @@ def _problems(document: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
             if finding["result"] != PASS:
                 waiver = finding["waiver"]
                 note = f"waived until {waiver['expires']}: {waiver['reason']}" if waiver else None
-                key = (finding["result"], said(finding), note)
-                problem = {"result": key[0], "what": label(finding), "text": key[1], "waiver": note, "hosts": []}
-                found.setdefault(key, {**problem, "rules": finding["rules"]})["hosts"].append(row["name"])
+                text = said(finding) if unseen(finding) else reasons(finding)
+                problem = {
+                    "result": finding["result"], "seen": not unseen(finding), "what": label(finding), "text": text,
+                    "waiver": note, "rules": finding["rules"], "hosts": [],
+                }  # fmt: skip
+                key = (finding["result"], problem["what"], text, note, *finding["rules"])
+                found.setdefault(key, problem)["hosts"].append(row["name"])
     return sorted(found.values(), key=lambda problem: (RESULTS.index(problem["result"]), -len(problem["hosts"])))
 
 

@@ -176,8 +176,8 @@ def test_what_changed_since_the_last_report(browser, small):
         "return [...document.querySelectorAll('[aria-labelledby=changes] summary')].map((line) => line.textContent);"
     )
     assert texts == [
-        "1 hosts whose compliance changed", "1 hosts that are new", "1 hosts that are gone", "1 sessions that began",
-        "1 sessions that ended", "1 new leftovers",
+        "Hosts whose compliance changed: 1", "Hosts that are new: 1", "Hosts that are gone: 1",
+        "Sessions that began: 1", "Sessions that ended: 1", "New leftovers: 1",
     ]  # fmt: skip
 
 

@@ -62,8 +62,12 @@ def failures(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def sentence(finding: Mapping[str, Any]) -> str:
     """What is to be said about a finding that is not compliant."""
+    return f"{finding['clock']}, {_label(finding)}: {reasons(finding)}"
+
+
+def reasons(finding: Mapping[str, Any]) -> str:
+    """The sentence without what it is about."""
     in_force = finding.get("in_force")
-    text = f"{finding['clock']}, {_label(finding)}: "
     if finding["setting"] == _RELOAD:
         said = []
     elif finding.get("compliant") is None:
@@ -74,7 +78,7 @@ def sentence(finding: Mapping[str, Any]) -> str:
     if finding.get("overridden_by"):
         said.append(f"overridden by {finding['overridden_by']}")
     said += [str(finding[part]) for part in ("why", "remedy") if finding.get(part)]
-    return text + "; ".join(said) + "."
+    return "; ".join(said) + "."
 
 
 def _label(finding: Mapping[str, Any]) -> str:

@@ -124,6 +124,7 @@ function table(place, caption, columns, rows, controls) {
         const value = rows[at][index];
         const cell = index ? make("td", {role: "cell"}) : make("th", {scope: "row", role: "rowheader"});
         cell.dataset.label = column.name;
+        if (column.width) cell.className = column.width;
         if (column.draw) column.draw(cell, value, rows[at]);
         else cell.textContent = shown(column, value);
         if (!cell.textContent) cell.classList.add("empty");
@@ -150,16 +151,16 @@ function kinds(rows, at, name) {
 
 const sessions = data.sessions;
 table(document.getElementById("session-table"), "sessions", [
-  {name: "Host"},
-  {name: "User"},
+  {name: "Host", width: "long"},
+  {name: "User", width: "long"},
   {name: "Kind"},
   {name: "From"},
   {name: "Terminal"},
-  {name: "Since", text: (value) => (value || "?").replace("T", " ").replace("Z", "")},
+  {name: "Since", width: "short", text: (value) => (value || "?").slice(0, 16).replace("T", " ")},
   {name: "Age", text: duration, falling: true},
   {name: "Idle", text: duration, falling: true, draw: idleBar(sessions.reduce((most, row) => Math.max(most, row[7] || 0), 1))},
-  {name: "In front", text: texts, draw: chips},
-  {name: "Work", text: texts, draw: chips},
+  {name: "In front", width: "long", text: texts, draw: chips},
+  {name: "Work", width: "long", text: texts, draw: chips},
   {name: "Verdict", text: texts, draw: chips},
 ], sessions, [
   kinds(sessions, 2, "Kind"),
@@ -170,8 +171,8 @@ table(document.getElementById("session-table"), "sessions", [
   ]},
 ]);
 table(document.getElementById("leftover-table"), "leftovers", [
-  {name: "Host"}, {name: "Kind"}, {name: "User"}, {name: "Command"}, {name: "Path"},
-  {name: "Age", text: duration, falling: true}, {name: "Why"},
+  {name: "Host", width: "long"}, {name: "Kind"}, {name: "User", width: "long"}, {name: "Command", width: "long"},
+  {name: "Path", width: "long"}, {name: "Age", text: duration, falling: true}, {name: "Why", width: "long"},
 ], data.leftovers, [kinds(data.leftovers, 1, "Kind")]);
 
 const hosts = [...document.querySelectorAll("#hosts tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
