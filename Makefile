@@ -83,7 +83,7 @@ images: | build
 	@tests/hosts/testhost image $(RELEASES)
 
 # A scenario has hosts of its own.
-scenario-%: .venv/dev images
+scenario-%: .venv/dev build/test-data images
 	$(call stage,scenario $*)
 	@$(IN_VENV) molecule test --scenario-name $*
 
