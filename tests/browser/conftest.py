@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
 import typing as t
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
 from chromium import Browser, chromium
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
