@@ -93,7 +93,9 @@ readme: .venv/dev
 	$(BIN)/python tests/tools/readme_tables.py
 
 benchmark: .venv/dev images
-	@for bench in tests/benchmark/bench_*.py; do $(IN_VENV) $(BIN)/python $$bench || exit; done
+	@sh tests/tools/need browser
+	@for bench in tests/benchmark/bench_*.py; do \
+	  $(IN_VENV) PYTHONPATH="$(COLLECTIONS)" $(BIN)/python $$bench || exit; done
 
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt
