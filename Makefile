@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# make harden: which hosts (an Ansible inventory), only show it (CHECK=1), anything else for ansible-playbook.
+# make harden, audit, report: which hosts (an Ansible inventory), anything else for ansible-playbook;
+# CHECK=1 only shows what harden would change.
 INVENTORY ?=
 CHECK ?=
 ARGS ?=
@@ -20,10 +21,12 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark clean
+.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
+	@echo "make audit [INVENTORY=hosts.ini]   judge hosts by the policy, into JSON, CSV, JUnit XML and OSCAL; fails unless all comply"
+	@echo "make report [INVENTORY=hosts.ini]  one page with hosts and sessions"
 	@echo "make test         everything, on real hosts that it boots itself (root; Debian or Ubuntu)"
 	@echo "make test-fast    what needs no hosts: lint, units, sanity, docs, the artifact"
 	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
@@ -36,6 +39,10 @@ harden: .venv/controller
 	@sh tests/tools/need ssh
 	$(BIN)/ansible-playbook $(if $(INVENTORY),--inventory "$(INVENTORY)") $(if $(CHECK),--check --diff) \
 	  playbooks/harden.yml $(ARGS)
+
+audit report: .venv/controller
+	@sh tests/tools/need ssh
+	$(BIN)/ansible-playbook $(if $(INVENTORY),--inventory "$(INVENTORY)") playbooks/$@.yml $(ARGS)
 
 # Waiting is most of what a scenario does, so two run side by side, and the images are built beside the linters.
 test:

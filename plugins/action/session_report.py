@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes what was registered on all hosts as an audit or a report. Texts of hosts never pass through a template here."""
+"""Writes what was registered on all hosts as an audit or a report. No text from a host passes through a template."""
 
 from __future__ import annotations
 

@@ -241,8 +241,8 @@ limits:
   type: dict
 scanner:
   description:
-    - By setting, the lines that the usual scanner content of this distribution would accept as setting it, each with its
-      V(source) and V(value), whatever their effect.
+    - By setting, the lines that the usual scanner content of this distribution would match, each with its V(source) and
+      V(value), whatever their effect.
   returned: always
   type: dict
 policy:

@@ -42,8 +42,8 @@ options:
     description:
       - V(audit) writes C(audit.json), C(audit.csv), C(audit.junit.xml) for CI systems, and C(audit.oscal.json), OSCAL
         assessment results.
-      - V(report) writes C(report.html), one page that needs nothing else, with C(sessions.json) and C(sessions.csv). What
-        changed is told if the folder has the C(sessions.json) of an earlier report.
+      - V(report) writes C(report.html), one page that needs nothing else, with C(sessions.json) and C(sessions.csv).
+        What changed is told if the folder has the C(sessions.json) of an earlier report.
     type: str
     choices: [audit, report]
     required: true
@@ -63,8 +63,8 @@ options:
     description:
       - A YAML file, relative to the current folder or to that of the inventory. It holds a list of dictionaries.
         C(rule) is a rule id, with or without its benchmark (V(cis 5.1.7) or V(5.1.7)), or the name of a setting, or
-        V(unreachable). C(hosts) is a shell pattern for names of hosts or groups, or a list of them. C(reason) is a text.
-        C(expires) is the last day on which the waiver holds.
+        V(unreachable). C(hosts) is a shell pattern for names of hosts or groups, or a list of them. C(reason) is a
+        text. C(expires) is the last day on which the waiver holds.
       - What a waiver covers does not count against the host. A waiver that has expired does count, whether or not there
         is still something that it would cover.
     type: path

@@ -104,7 +104,9 @@ def _props(pairs: t.Iterable[tuple[str, t.Any]]) -> list[dict[str, str]]:
     return [{"name": name, "ns": _NS, "value": text} for name, text in texts if text]
 
 
-def _observation(row: t.Mapping[str, t.Any], finding: t.Mapping[str, t.Any], number: int, when: str) -> dict[str, t.Any]:
+def _observation(
+    row: t.Mapping[str, t.Any], finding: t.Mapping[str, t.Any], number: int, when: str
+) -> dict[str, t.Any]:
     names = ("result", "kind", "layer", "clock", "setting", "user", "shell", "wanted", "in_force", "source")
     pairs = [(name.replace("_", "-"), finding[name]) for name in names]
     observation = {

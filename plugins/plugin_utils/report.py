@@ -138,7 +138,9 @@ def changes(before: t.Mapping[str, t.Any], now: t.Mapping[str, t.Any]) -> dict[s
         "hosts_new": [name for name in new if name not in old],
         "hosts_gone": [name for name in old if name not in new],
         "hosts_changed": [
-            {"name": name, "before": old[name], "now": new[name]} for name in new if old.get(name, new[name]) != new[name]
+            {"name": name, "before": old[name], "now": new[name]}
+            for name in new
+            if old.get(name, new[name]) != new[name]
         ],
         "findings_new": [key for key in open_now if key not in open_before and key[0] in old],
         "findings_gone": [key for key in open_before if key not in open_now and key[0] in new],
@@ -198,7 +200,7 @@ def page(document: t.Mapping[str, t.Any], data: t.Mapping[str, t.Any], changed: 
         document=document,
         verdict=verdict(document),
         statuses=STATUSES,
-        clocks=list(dict.fromkeys(f["clock"] for row in document["hosts"] for f in row["findings"] if f["clock"] != "audit")),
+        clocks=_clocks(document),
         matrix=[(row, _cells(row)) for row in document["hosts"]],
         problems=_problems(document),
         histogram=_histogram(sessions),
@@ -239,6 +241,12 @@ def _json_in_html(value: t.Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def _clocks(document: t.Mapping[str, t.Any]) -> list[str]:
+    """In the order in which they are judged."""
+    clocks = (finding["clock"] for row in document["hosts"] for finding in row["findings"] if not unseen(finding))
+    return list(dict.fromkeys(clocks))
+
+
 def _cells(row: t.Mapping[str, t.Any]) -> dict[str, tuple[str, str]]:
     """By clock the worst result, and the values in force."""
     cells = {}
@@ -275,7 +283,11 @@ def _histogram(sessions: t.Sequence[t.Mapping[str, t.Any]]) -> list[tuple[str, i
         idle = session["idle"]
         counts[-1 if idle is None else sum(idle >= bound for bound in IDLE_BOUNDS)] += 1
     texts = [format_duration(bound) for bound in IDLE_BOUNDS]
-    labels = [f"under {texts[0]}", *(f"{low} to {high}" for low, high in zip(texts, texts[1:])), f"{texts[-1]} and more"]
+    labels = [
+        f"under {texts[0]}",
+        *(f"{low} to {high}" for low, high in zip(texts, texts[1:])),
+        f"{texts[-1]} and more",
+    ]
     most = max(counts) or 1
     return [(name, count, round(100 * count / most)) for name, count in zip([*labels, "not known"], counts)]
 

@@ -56,7 +56,9 @@ def _parse(number: int, entry: object) -> Waiver:
     odd = next((one for one in hosts if set(one) & set(":,&! ")), None)
     if odd:
         raise ValueError(f"waiver {number}: {odd!r} is no name and no shell pattern: list several one by one")
-    return Waiver(str(entry["rule"]).strip(), tuple(map(str, hosts)), str(entry["reason"]), _date(number, entry["expires"]))
+    return Waiver(
+        str(entry["rule"]).strip(), tuple(map(str, hosts)), str(entry["reason"]), _date(number, entry["expires"])
+    )
 
 
 def _date(number: int, value: object) -> datetime.date:

@@ -51,7 +51,11 @@ def measure_run(folder: pathlib.Path) -> None:
     hosts = {f"host{number:02d}": {} for number in range(HOSTS)}
     inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": VARIABLES}}))
     variants = {
-        "report.yml": (CHECKOUT / "playbooks/report.yml", "-e", json.dumps({"session_policy_output": str(folder / "out")})),
+        "report.yml": (
+            CHECKOUT / "playbooks/report.yml",
+            "-e",
+            json.dumps({"session_policy_output": str(folder / "out")}),
+        ),
         "one ping task": (HERE / "ping.yml",),
     }
     seconds: dict[str, list[float]] = {name: [] for name in variants}

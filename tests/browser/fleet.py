@@ -76,8 +76,12 @@ def session_look(dice: random.Random, host: int, sessions: int) -> dict | None:
     found = [session(dice, host, number) for number in range(sessions)]
     leftovers = []
     if host == 0:
-        found[0].update(user=HOSTILE, work={"foreground": [HOSTILE_COMMAND], "editors": [{"program": HOSTILE, "files": []}]})
-        leftovers = [{"kind": "orphan", "why": HOSTILE, "user": HOSTILE, "command": HOSTILE_COMMAND, "age": 90, "pid": 7}]
+        found[0].update(
+            user=HOSTILE, work={"foreground": [HOSTILE_COMMAND], "editors": [{"program": HOSTILE, "files": []}]}
+        )
+        leftovers = [
+            {"kind": "orphan", "why": HOSTILE, "user": HOSTILE, "command": HOSTILE_COMMAND, "age": 90, "pid": 7}
+        ]
     return {"sessions": found, "leftovers": leftovers}
 
 

@@ -164,7 +164,9 @@ def test_what_came_from_a_host_is_only_text(browser, small):
 def test_a_script_that_got_in_would_not_run(browser, small, tmp_path):
     """The page's own policy is the second wall."""
     broken = tmp_path / "broken.html"
-    broken.write_text(small.read_text().replace("<main>", f"<main>{HOSTILE}<img src=x onerror=\"document.title='owned'\">"))
+    broken.write_text(
+        small.read_text().replace("<main>", f"<main>{HOSTILE}<img src=x onerror=\"document.title='owned'\">")
+    )
     browser.open(broken)
     assert browser.run("return document.title;").startswith("Login sessions")
     assert any("Content Security Policy" in error for error in browser.errors())
@@ -208,13 +210,21 @@ def test_nothing_is_wider_than_the_screen(browser, small, pictures, width):
     browser.open(small)
     assert browser.run("return document.documentElement.scrollWidth;") <= width
     if width == 360:
-        for name, selector in (("top", "h1"), ("matrix", "#matrix"), ("findings", "#findings"), ("sessions", "#sessions")):
+        for name, selector in (
+            ("top", "h1"),
+            ("matrix", "#matrix"),
+            ("findings", "#findings"),
+            ("sessions", "#sessions"),
+        ):
             browser.run("document.querySelector(args[0]).scrollIntoView();", selector)
             browser.picture(pictures / f"narrow-{name}.png")
         # Each value stands beside the name of its column.
-        assert browser.run(
-            "return getComputedStyle(document.querySelector(`${args[0]} tbody td`), '::before').content;", SESSIONS
-        ) == '"User"'
+        assert (
+            browser.run(
+                "return getComputedStyle(document.querySelector(`${args[0]} tbody td`), '::before').content;", SESSIONS
+            )
+            == '"User"'
+        )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -228,7 +238,9 @@ def test_axe_finds_nothing_serious(browser, small, axe, width, scheme):
     found = browser.run("return await axe.run(document);")
     assert len(found["passes"]) > 20
     serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
-    assert serious == [], json.dumps([(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in serious], indent=1)
+    assert serious == [], json.dumps(
+        [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in serious], indent=1
+    )
 
 
 def test_the_keyboard_reaches_what_a_mouse_does(browser, small):

@@ -106,7 +106,9 @@ def test_cloud_init_overrides_us_and_one_host_is_unreachable(virgin, audit):
     assert int(suites[virgin[0].name].get("failures")) > 0
     oscal = json.loads((seen.folder / "audit.oscal.json").read_text())
     jsonschema_rs.validator_for(json.loads(OSCAL.read_text())).validate(oscal)
-    assert any(row["host"] == "gone" and row["result"] == "fail" for row in csv.DictReader((seen.folder / "audit.csv").open()))
+    assert any(
+        row["host"] == "gone" and row["result"] == "fail" for row in csv.DictReader((seen.folder / "audit.csv").open())
+    )
 
 
 def test_only_the_text_is_right(virgin, audit):
@@ -125,7 +127,9 @@ def test_only_the_text_is_right(virgin, audit):
         assert {one["setting"] for one in found} == {"client_alive_interval", "login_grace_time", "idle_timeout"}
         assert {one["result"] for one in found} == {"fail"}
         (interval,) = seen.findings(machine, kind="text_only", setting="client_alive_interval")
-        assert interval["source"].startswith(f"{MAIN}:") and interval["overridden_by"].startswith(f"{DROP_INS}/50-vendor")
+        assert interval["source"].startswith(f"{MAIN}:") and interval["overridden_by"].startswith(
+            f"{DROP_INS}/50-vendor"
+        )
         (value,) = seen.findings(machine, kind="value", setting="client_alive_interval")
         assert (value["in_force"], value["compliant"]) == (0, False)
 

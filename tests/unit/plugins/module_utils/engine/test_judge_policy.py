@@ -414,7 +414,10 @@ def test_effect_that_a_scanner_will_not_see(hits):
 
 
 def test_one_shell_that_goes_on_is_enough_for_text_only():
-    shells = {"bash": FACTS["shell"]["login"]["bash"], "zsh": {"tmout": 0, "readonly": True, "exported": True, "error": None}}
+    shells = {
+        "bash": FACTS["shell"]["login"]["bash"],
+        "zsh": {"tmout": 0, "readonly": True, "exported": True, "error": None},
+    }
     assert kinds(judge(SCANNED, shell__login=shells)) == [("text_only", "shell", "idle_timeout", False)]
 
 

@@ -41,7 +41,9 @@ def test_lines_of_sshd_are_compared_as_text(tmp_path, line, values):
     assert [hit["value"] for hit in seen] == values
 
 
-@pytest.mark.parametrize(("release", "reads"), [("debian:13", False), ("rhel:8", False), ("ubuntu:24", True), ("rhel:9", True)])
+@pytest.mark.parametrize(
+    ("release", "reads"), [("debian:13", False), ("rhel:8", False), ("ubuntu:24", True), ("rhel:9", True)]
+)
 def test_drop_ins_count_where_the_content_reads_them(tmp_path, release, reads):
     seen = look(tmp_path, release, {f"{MAIN}.d/00-x.conf": "MaxSessions 10\n", MAIN: ""})["max_sessions"]
     assert bool(seen) is reads
@@ -73,6 +75,8 @@ def test_logind_and_limits(tmp_path):
     assert look(tmp_path, "rhel:9", files)["idle_timeout.logind"][0]["value"] == "15min"
 
 
-@pytest.mark.parametrize(("values", "accepted"), [([], False), ([300], True), ([300, 300], True), ([300, 0], False), (["300"], False)])
+@pytest.mark.parametrize(
+    ("values", "accepted"), [([], False), ([300], True), ([300, 300], True), ([300, 0], False), (["300"], False)]
+)
 def test_every_match_counts(values, accepted):
     assert scanner_accepts([{"source": "x:1", "value": value} for value in values], 300) is accepted
