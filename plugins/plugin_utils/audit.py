@@ -44,6 +44,12 @@ def harmless(value: t.Any) -> t.Any:
     return value
 
 
+def trouble_of(result: t.Mapping[str, t.Any]) -> str:
+    """What a task that failed said, on one line."""
+    words = str(result.get("msg") or "").split()
+    return visible(" ".join(words)).rstrip(".") or "the host was not looked at"
+
+
 def audit(
     hosts: t.Sequence[Seen], waivers: t.Sequence[Waiver], now: datetime.datetime, profile: str | None
 ) -> dict[str, t.Any]:
@@ -69,9 +75,9 @@ def audit(
 
 
 def _host(seen: Seen, waivers: t.Sequence[Waiver], today: datetime.date) -> dict[str, t.Any]:
+    status, trouble = _trouble(seen.result or {})
     result = harmless(seen.result or {})
     findings = result.get("findings") or []
-    status, trouble = _trouble(result, findings)
     if trouble:
         findings = [trouble]
     names = [seen.name, *seen.groups]
@@ -90,23 +96,22 @@ def _host(seen: Seen, waivers: t.Sequence[Waiver], today: datetime.date) -> dict
     }
 
 
-def _trouble(result: t.Mapping[str, t.Any], findings: t.Sequence[t.Any]) -> tuple[str, dict[str, t.Any] | None]:
+def _trouble(result: t.Mapping[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
     """A host that could not be judged is a finding of its own."""
     if result.get("unreachable"):
         return UNREACHABLE, _no_look(UNREACHABLE, result, "make it reachable and audit it again")
     if result.get("failed") or not result:
         return FAILED, _no_look(FAILED, result, "mend that and audit it again")
-    if not findings:
+    if not result.get("findings"):
         why = {"msg": "the policy holds no setting that could be judged"}
         return FAILED, _no_look(FAILED, why, "choose a profile, or set values")
     return COMPLIANT, None
 
 
 def _no_look(kind: str, result: t.Mapping[str, t.Any], remedy: str) -> dict[str, t.Any]:
-    why = str(result.get("msg") or "the host was not looked at")
     return {
         "layer": "host", "clock": "audit", "setting": kind, "wanted": "audited", "in_force": kind, "compliant": False,
-        "source": None, "overridden_by": None, "why": why.strip().rstrip("."), "remedy": remedy, "rules": [],
+        "source": None, "overridden_by": None, "why": trouble_of(result), "remedy": remedy, "rules": [],
         "user": None, "shell": None, "bound": None, "kind": kind,
     }  # fmt: skip
 

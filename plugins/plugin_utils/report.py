@@ -23,6 +23,7 @@ from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
     as_csv,
     harmless,
     said,
+    trouble_of,
     unseen,
     verdict,
 )
@@ -73,11 +74,12 @@ def report_data(document: t.Mapping[str, t.Any], looks: t.Mapping[str, t.Any]) -
     sessions, leftovers, not_seen = [], [], []
     for row in document["hosts"]:
         host = row["name"]
-        look = harmless(looks.get(host)) or {}
-        if "sessions" not in look:
+        found = looks.get(host) or {}
+        if "sessions" not in found:
             # Nobody asks a host that was unreachable a moment before; the audit says why it was.
-            why = look.get("msg") if look.get("failed") or look.get("unreachable") else row["findings"][0]["why"]
-            not_seen.append({"host": host, "why": str(why)})
+            tried = found.get("failed") or found.get("unreachable")
+            not_seen.append({"host": host, "why": trouble_of(found) if tried else row["findings"][0]["why"]})
+        look = harmless(found)
         sessions += [{"host": host, **session} for session in look.get("sessions") or []]
         leftovers += [{"host": host, **leftover} for leftover in look.get("leftovers") or []]
     return {

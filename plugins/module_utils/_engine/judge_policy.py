@@ -447,7 +447,7 @@ def _judge_one_shell(
         first = " and makes it read-only" if seen["readonly"] else ""
         why = f"{origin['source']} sets {name} to {in_force}{first}"
         remedy = f"remove {origin['source']}"
-    else:
+    elif not origin:
         why = f"{name} is {in_force}, from a place that is not known"
     return Finding(
         "shell", SHELL, "idle_timeout", value, in_force, compliant, origin.get("source"), overridden_by, why, remedy,

@@ -64,6 +64,11 @@ def test_no_host_is_no_pass():
     assert audit([], [], NOW, "cis")["compliant"] is False
 
 
+def test_why_a_host_could_not_be_judged_is_one_line():
+    document = one(unreachable=True, msg="Connection refused.\r\nTry \x1b[1m again.\n")
+    assert document["hosts"][0]["findings"][0]["why"] == "Connection refused. Try \\x1b[1m again"
+
+
 def test_what_a_person_reads():
     document = one(RIGHT, WRONG, NOWHERE, waivers=[waiver("idle_timeout"), waiver("x", "2020-01-01")])
     lines = tables(document)["h1"]
