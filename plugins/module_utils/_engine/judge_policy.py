@@ -98,11 +98,11 @@ def judge_text(found: Sequence[Finding], facts: Mapping[str, Any]) -> Iterator[F
             continue
         # A shell that has no such clock, or accounts that others exempted, say nothing about the text.
         told = [f for f in findings if f.compliant is not None] or findings
-        effect = all(f.compliant for f in told)
+        wrong = [f for f in told if not f.compliant]
         accepted = scanner_accepts(hits, findings[0].wanted)
-        if accepted and not effect:
-            yield _text_only(next(f for f in told if not f.compliant), hits)
-        elif effect and not accepted:
+        if accepted and wrong:
+            yield _text_only(wrong[0], hits)
+        elif not accepted and not wrong:
             yield _effect_only(findings[0], hits, facts)
 
 
