@@ -190,6 +190,7 @@ def test_a_match_block_counts_for_the_account_it_is_about(virgin, audit):
         ({"session_policy_profile": "cls"}, "there is no profile 'cls'"),
         ({"session_policy_idle_timeuot": 900}, "session_policy_idle_timeuot is no variable"),
         ({"session_policy_waivers": "nowhere.yml"}, "there is no file"),
+        ({"session_policy_hosts": "webs"}, "no host to audit: none matches webs"),
     ],
 )
 def test_bad_input_is_a_sentence_and_no_pass(fleet, audit, variables, words):
