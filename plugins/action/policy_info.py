@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
             return result
         # That sshd refuses its configuration is a finding here, and no reason to stop.
         policy = _resolved(chosen, {**result, "sshd": {**result["sshd"], "config_ok": None}})
-        result["policy"] = dataclasses.asdict(policy)
+        result["policy"] = {"profile": profile, **dataclasses.asdict(policy)}
         wanted = {**policy.values, **{name: result["policy"][name] for name in _JUDGED}}
         result["findings"] = judge_policy(parse_wanted(wanted), result)
         return result

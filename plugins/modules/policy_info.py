@@ -246,7 +246,8 @@ scanner:
   returned: always
   type: dict
 policy:
-  description: What O(profile) and O(wanted) come to on this host, with V(values), V(layers), V(rules) and V(warnings).
+  description: What O(profile) and O(wanted) come to on this host, with V(profile), V(values), V(layers), V(rules) and
+    V(warnings).
   returned: if O(profile) is given
   type: dict
 findings:

@@ -53,16 +53,18 @@ def trouble_of(result: t.Mapping[str, t.Any]) -> str:
 def audit(
     hosts: t.Sequence[Seen], waivers: t.Sequence[Waiver], now: datetime.datetime, profile: str | None
 ) -> dict[str, t.Any]:
-    """The document that audit.json holds; `now` is in UTC."""
+    """The document that audit.json holds; `now` is in UTC, `profile` is named where no host tells its own."""
     today = now.date()
     rows = [_host(seen, waivers, today) for seen in hosts]
     expired = [waiver for waiver in waivers if waiver.expired(today)]
     counts = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
+    # Hosts can have profiles of their own.
+    profiles = dict.fromkeys(row["profile"] for row in rows if row["profile"])
     results = [finding["result"] for row in rows for finding in row["findings"]]
     return {
         "format": 1,
         "generated_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "profile": harmless(profile),
+        "profile": ", ".join(profiles) or harmless(profile),
         "compliant": bool(rows) and counts[COMPLIANT] == len(rows) and not expired,
         "hosts_by_status": counts,
         "findings_by_result": {name: results.count(name) for name in (PASS, FAIL, NOT_ENFORCED, WAIVED)},
@@ -89,6 +91,7 @@ def _host(seen: Seen, waivers: t.Sequence[Waiver], today: datetime.date) -> dict
     return {
         "name": visible(seen.name),
         "status": status,
+        "profile": (result.get("policy") or {}).get("profile"),
         "distribution": host.get("name"),
         "openssh": sshd.get("version"),
         "findings": findings,
