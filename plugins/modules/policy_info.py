@@ -45,9 +45,18 @@ options:
         prefix, for example V(client_alive_interval). What is absent or null is not judged.
       - V(layers) names the layers to judge, of V(sshd), V(shell), V(logind), V(multiplexer) and V(client).
       - V(exempt_users) and V(exempt_groups) are asked for as O(users) are.
-      - V(rules) maps a setting to its rule ids by benchmark.
+      - V(rules) maps a setting to its rule ids by benchmark, and with V(scanned) the text that scanners read is judged
+        next to what is in force.
+      - Next to O(profile) these are the operator's values, which win over the profile's.
     type: dict
     default: {}
+  profile:
+    description:
+      - Judge the host by a profile of the role P(sessionops.policy.session_policy#role), with the values and the rule
+        ids that hold for its distribution. RV(policy) says what that is.
+      - The profile is read and the host is judged on the controller, after one look at the host.
+    type: str
+    choices: [cis, stig, pci_dss, anssi, none]
 """
 
 EXAMPLES = r"""
@@ -59,7 +68,14 @@ EXAMPLES = r"""
   sessionops.policy.policy_info:
     users: [deploy]
 
-- name: Judge a host
+- name: Judge a host by CIS, but for a shorter timeout, and say what holds for one account
+  sessionops.policy.policy_info:
+    profile: cis
+    wanted:
+      idle_timeout: 10m
+    users: [deploy]
+
+- name: Judge a host by values
   sessionops.policy.policy_info:
     wanted:
       layers: [sshd, shell]
@@ -269,8 +285,19 @@ multiplexer:
       type: list
       elements: str
       returned: always
+scanner:
+  description:
+    - By setting, the lines that the usual scanner content of this distribution would match, each with its V(source) and
+      V(value), whatever their effect.
+  returned: always
+  type: dict
+policy:
+  description: What O(profile) and O(wanted) come to on this host, with V(profile), V(values), V(layers), V(rules) and
+    V(warnings).
+  returned: if O(profile) is given
+  type: dict
 findings:
-  description: The settings of O(wanted) against what is in force.
+  description: The settings of O(wanted) or O(profile) against what is in force.
   returned: always
   type: list
   elements: dict
@@ -297,9 +324,15 @@ findings:
     overridden_by: {description: C(file:line) and text of what wins instead., type: str, returned: always}
     why: {description: A sentence or null., type: str, returned: always}
     remedy: {description: What to do or null., type: str, returned: always}
-    rules: {description: Rule ids., type: list, elements: str, returned: always}
-    user: {description: The exempt account that it is about., type: str, returned: always}
+    rules: {description: Rule ids by benchmark., type: list, elements: str, returned: always}
+    user: {description: The account that it is about., type: str, returned: always}
     shell: {description: The kind of shell or the multiplexer that it is about., type: str, returned: always}
+    kind:
+      description:
+        - V(value) is about what is in force. V(text_only) says that a scanner of this distribution would pass the host
+          for text that has no effect, V(effect_only) that it would fail the host though the value is in force.
+      type: str
+      returned: always
     bound:
       description: Seconds after which this version of OpenSSH has really ended the connection of an unresponsive peer.
       type: int
@@ -315,7 +348,6 @@ groups:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import judge_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.policy import observe_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.wanted import parse_wanted
@@ -327,6 +359,8 @@ def main():
             "users": {"type": "list", "elements": "str", "default": []},
             "login_shells": {"type": "bool", "default": True},
             "wanted": {"type": "dict", "default": {}},
+            # The action plugin keeps it on the controller.
+            "profile": {"type": "str", "choices": ["cis", "stig", "pci_dss", "anssi", "none"]},
         },
         supports_check_mode=True,
     )
@@ -343,7 +377,12 @@ def main():
         wanted.get("exempt_groups") or [],
         login_shells=module.params["login_shells"],
     )
-    facts["findings"] = judge_policy(wanted, facts)
+    facts["findings"] = []
+    if wanted.get("layers"):
+        # Where the controller judges, a task need not compile it.
+        from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import judge_policy
+
+        facts["findings"] = judge_policy(wanted, facts)
     for sentence in facts.pop("warnings"):
         module.warn(sentence)
     module.exit_json(changed=False, **facts)

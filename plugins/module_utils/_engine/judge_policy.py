@@ -9,9 +9,10 @@ the clock, or nothing that tells (None); the last two say why in a sentence.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Sequence
 
+from .observe.scanner import scanner_accepts
 from .observe.sshd_config import canonical, sshd_seconds
 
 UNRESPONSIVE = "unresponsive peer"
@@ -25,6 +26,13 @@ LOCK = "session lock"
 KEEPALIVE = "keepalive of clients"
 # No clock: whether the daemon runs what is on disk.
 RUNNING = "running configuration"
+
+# Kinds of finding: the value in force; text that a scanner accepts while it has no effect; effect that it won't see.
+VALUE = "value"
+TEXT_ONLY = "text_only"
+EFFECT_ONLY = "effect_only"
+
+_HARDEN = "run the playbook sessionops.policy.harden with this policy"
 
 _SSHD = (
     (UNRESPONSIVE, "client_alive_interval", "clientaliveinterval"),
@@ -56,6 +64,7 @@ class Finding:
     user: str | None = None
     shell: str | None = None
     bound: int | None = None  # seconds after which an unresponsive peer is really gone, on this version
+    kind: str = VALUE
 
 
 def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -74,7 +83,57 @@ def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[di
     for layer, judge in judges.items():
         if layer in layers:
             found += judge(wanted, facts)
-    return [asdict(f) for f in found]
+    if wanted.get("scanned"):
+        found += judge_text(found, facts)
+    return [asdict(_with_remedy(f)) for f in found]
+
+
+def _with_remedy(finding: Finding) -> Finding:
+    return replace(finding, remedy=_HARDEN) if finding.compliant is False and not finding.remedy else finding
+
+
+# --- text -------------------------------------------------------------------------------------------------------
+
+
+def judge_text(found: Sequence[Finding], facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Where what a scanner reads and what is in force part ways: a finding for each such setting and layer."""
+    by_setting: dict[tuple[str, str], list[Finding]] = {}
+    for finding in found:
+        if finding.wanted is not None and finding.clock != RUNNING:
+            by_setting.setdefault((finding.layer, finding.setting), []).append(finding)
+    for (layer, setting), findings in by_setting.items():
+        hits = facts["scanner"].get(f"{setting}.{layer}" if setting == "idle_timeout" else setting)
+        if hits is None:
+            continue
+        # A shell that has no such clock, or accounts that others exempted, say nothing about the text.
+        told = [f for f in findings if f.compliant is not None] or findings
+        wrong = [f for f in told if not f.compliant]
+        accepted = scanner_accepts(hits, findings[0].wanted)
+        if accepted and wrong:
+            yield _text_only(wrong[0], hits)
+        elif not accepted and not wrong:
+            yield _effect_only(findings[0], hits, facts)
+
+
+def _text_only(finding: Finding, hits: Sequence[Mapping[str, Any]]) -> Finding:
+    effect = f"in force is {_shown(finding.in_force)}" if finding.compliant is False else finding.why
+    why = f"a scanner passes this host for the text in {hits[0]['source']}, but {effect}"
+    return replace(finding, kind=TEXT_ONLY, source=hits[0]["source"], why=why, bound=None)
+
+
+def _effect_only(finding: Finding, hits: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Finding:
+    odd = next((hit for hit in hits if hit["value"] != finding.wanted), None)
+    seen = f"reads {odd['value']} in {odd['source']}" if odd else "finds no line that it would accept"
+    remedy = _HARDEN
+    if odd and finding.setting == "max_logins" and odd["value"] == facts["limits"]["maxlogins"]["value"]:
+        # This host's pam_limits counts the login that is just coming twice: text and effect cannot both be right.
+        remedy = "waive it: on this host the text has to be one more than the effect"
+    elif odd:
+        remedy = f"write {finding.wanted} as a plain number there, or remove {odd['source']}"
+    return replace(
+        finding, kind=EFFECT_ONLY, compliant=False, remedy=remedy, bound=None, overridden_by=None, shell=None,
+        why=f"it is in force, but a scanner {seen}",
+    )  # fmt: skip
 
 
 def alive_bound(interval: int, count_max: int, version: Sequence[int] | None) -> int | None:
@@ -125,6 +184,9 @@ def judge_sshd(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Find
     found = [_judge_keyword(wanted, sshd, exempt, *row) for row in asked]
     for user in exempt:
         found += _judge_exempt(wanted, sshd, user)
+    for user in sshd["effective_by_user"]:
+        if user not in exempt:
+            found += _judge_user(wanted, sshd, user, asked)
     found += _lifted(wanted, sshd, asked)
     found += _traps(wanted, sshd)
     if sshd["current"] is not True and sshd["running"]:
@@ -213,6 +275,35 @@ def _judge_exempt(wanted: Mapping[str, Any], sshd: Mapping[str, Any], user: str)
             remedy="leave channel_idle_timeout unset while somebody is exempt",
             rules=rule_ids(wanted, "channel_idle_timeout"),
         )  # fmt: skip
+
+
+def _judge_user(
+    wanted: Mapping[str, Any], sshd: Mapping[str, Any], user: str, asked: Sequence[tuple[str, str, str]]
+) -> Iterator[Finding]:
+    """What a Match block can change, for an account that was asked about and is not exempt."""
+    values = sshd["effective_by_user"][user]
+    for clock, setting, keyword in asked:
+        # sshd heeds ChannelTimeout's global value alone; the others are the same for everybody, or not there.
+        if keyword not in values or keyword in ("channeltimeout", "tcpkeepalive", "logingracetime", "maxstartups"):
+            continue
+        if keyword == "unusedconnectiontimeout" and not sshd["supports"]["channel_timeout"]:
+            continue
+        in_force = read_value(keyword, values[keyword])
+        compliant = _same(in_force, wanted[setting])
+        match = next((m for m in sshd["matches"] if _gives(m, keyword, values[keyword])), None)
+        origin = match or sshd["sources"].get(keyword) or {}
+        lifted = match if match and not compliant else None
+        yield Finding(
+            "sshd", clock, setting, wanted[setting], in_force, compliant, origin.get("source"),
+            f"{lifted['source']} {lifted['value']}" if lifted else None,
+            f"it holds for 'Match {lifted['criteria']}' instead of the policy's" if lifted else None,
+            "remove the line, or name the account as exempt" if lifted else None,
+            rule_ids(wanted, setting), user=user,
+        )  # fmt: skip
+
+
+def _gives(match: Mapping[str, Any], keyword: str, value: str) -> bool:
+    return bool(match["keyword"] == keyword and canonical(keyword, match["value"].split()) == value)
 
 
 def _lifted(
@@ -316,7 +407,12 @@ def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fin
                     "shell", SHELL, "idle_timeout", value, None, None, why=why, remedy=remedy, rules=rules, shell=kind
                 )
             )
-    for user in _exempt(wanted, facts, shell["login_by_user"]):
+    exempt = _exempt(wanted, facts, shell["login_by_user"])
+    for user in (name for name in shell["login_by_user"] if name not in exempt):
+        seen = shell["login_by_user"][user]
+        one = _judge_one_shell(value, "bash", "", seen, shell["setters"], rules)
+        found.append(replace(one, user=user))
+    for user in exempt:
         seen = shell["login_by_user"][user]
         if not seen["error"]:
             in_force = seen["tmout"] or None
@@ -358,7 +454,7 @@ def _judge_one_shell(
         first = " and makes it read-only" if seen["readonly"] else ""
         why = f"{origin['source']} sets {name} to {in_force}{first}"
         remedy = f"remove {origin['source']}"
-    else:
+    elif not origin:
         why = f"{name} is {in_force}, from a place that is not known"
     return Finding(
         "shell", SHELL, "idle_timeout", value, in_force, compliant, origin.get("source"), overridden_by, why, remedy,

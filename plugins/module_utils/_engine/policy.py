@@ -30,7 +30,8 @@ _NAME = re.compile(r"\w(?:[\w.@+$ -]*[\w$])?")
 class Policy:
     """`values` are what the layers set: seconds, counts and texts; ``None`` leaves the host's own value alone.
 
-    `sshd_main_file` and `logind_main_file` tell whether the distribution's scanners read no drop-ins.
+    `sshd_main_file` and `logind_main_file` tell whether the distribution's scanners read no drop-ins, `scanned`
+    whether the profile is one that scanners look for.
     """
 
     values: dict[str, Any]
@@ -42,6 +43,7 @@ class Policy:
     rules: dict[str, dict[str, list[str]]]
     sshd_main_file: bool
     logind_main_file: bool
+    scanned: bool
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -118,7 +120,9 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "server_alive_count_max": _count_from_one,
 }
 SETTINGS = tuple(_READERS)
-# Everything an operator may set; `hosts` belongs to the playbook.
+# What belongs to the playbooks.
+_OF_PLAYBOOKS = ("hosts", "serial", "audit_users", "output", "waivers")
+# Everything an operator may set.
 VARIABLES = (
     "profile",
     "layers",
@@ -128,8 +132,7 @@ VARIABLES = (
     "exempt_groups",
     "protect",
     "cleanup",
-    "hosts",
-    "serial",
+    *_OF_PLAYBOOKS,
 )
 # What protects a session from being ended where the operator says nothing.
 PROTECT = tuple(name for name in WORK if name != "locks")
@@ -161,6 +164,11 @@ def by_distribution(choice: object, host: Mapping[str, Any]) -> Any:
     keys = [f"{name}-{v}" for name in names for v in (version, version.split(".", maxsplit=1)[0])]
     keys += [*names, f"family-{host.get('family')}", "default"]
     return next((choice[key] for key in keys if key in choice), None)
+
+
+def _answers(value: object, asked: object) -> bool:
+    """Whether `value` is what a rule asks for, or stricter: of a clock or a count, less, but not off."""
+    return value == asked or (isinstance(value, int) and isinstance(asked, int) and 0 < value <= asked)
 
 
 def _list(name: str, value: object, example: str, errors: list[str]) -> list[str]:
@@ -261,8 +269,8 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
             errors.append(f"session_policy_{name}: {exc}")
             continue
         ids = by_distribution(entry.get("rules"), host)
-        if ids and values[name] is not None:
-            rules[name] = {profile_name: list(ids)}
+        if (ids or entry.get("also")) and _answers(values[name], by_distribution(entry.get("value"), host)):
+            rules[name] = {**({profile_name: list(ids)} if ids else {}), **(entry.get("also") or {})}
         enforced_by = _ENFORCED_BY.get(name, ("sshd",))
         if state == "present" and set_by_operator is not None and not set(enforced_by) & set(layers):
             warnings.append(f"session_policy_{name} is set, but {_or(enforced_by)} is not among session_policy_layers.")
@@ -304,6 +312,7 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         rules=rules,
         sshd_main_file=scanned and main_file_only,
         logind_main_file=scanned and (main_file_only or host.get("family") == "debian"),
+        scanned=scanned,
         errors=errors,
         warnings=warnings,
     )

@@ -9,6 +9,7 @@ import textwrap
 from typing import Any, Mapping, Sequence
 
 from .duration import format_duration
+from .judge_policy import VALUE
 
 _HEAD = ("CLOCK", "WANTED", "IN FORCE", "WHERE FROM")
 # policy_info's setting for whether the daemon runs what is on disk: a sentence, no row.
@@ -61,8 +62,12 @@ def failures(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def sentence(finding: Mapping[str, Any]) -> str:
     """What is to be said about a finding that is not compliant."""
+    return f"{finding['clock']}, {_label(finding)}: {reasons(finding)}"
+
+
+def reasons(finding: Mapping[str, Any]) -> str:
+    """The sentence without what it is about."""
     in_force = finding.get("in_force")
-    text = f"{finding['clock']}, {_label(finding)}: "
     if finding["setting"] == _RELOAD:
         said = []
     elif finding.get("compliant") is None:
@@ -73,13 +78,15 @@ def sentence(finding: Mapping[str, Any]) -> str:
     if finding.get("overridden_by"):
         said.append(f"overridden by {finding['overridden_by']}")
     said += [str(finding[part]) for part in ("why", "remedy") if finding.get(part)]
-    return text + "; ".join(said) + "."
+    return "; ".join(said) + "."
 
 
 def _label(finding: Mapping[str, Any]) -> str:
+    what = str(finding.get("shell") or finding["setting"])
     if finding.get("user"):
-        return f"{finding['user']}, exempt"
-    return str(finding.get("shell") or finding["setting"])
+        what = f"{finding['user']}, exempt" if finding.get("wanted") is None else f"{finding['user']}: {what}"
+    kind = finding.get("kind") or VALUE
+    return what if kind == VALUE else f"{what}, {kind.replace('_', ' ')}"
 
 
 def _text(value: object) -> str:

@@ -20,7 +20,7 @@ DURATIONS = (
     "server_alive_interval",
 )
 COUNTS = ("client_alive_count_max", "max_sessions", "max_logins", "server_alive_count_max")
-SWITCHES = ("tcp_keep_alive", "kill_user_processes", "tmux_login_shell")
+SWITCHES = ("tcp_keep_alive", "kill_user_processes", "tmux_login_shell", "scanned")
 LISTS = ("layers", "exempt_users", "exempt_groups", "linger_users")
 OTHER = ("max_startups", "rules", "state")
 # The umbrella's other variables, which nothing here can judge.

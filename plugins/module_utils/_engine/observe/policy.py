@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Sequence
 
-from . import client, host, limits, logind, multiplexer_lock, shell, sshd
+from . import client, host, limits, logind, multiplexer_lock, scanner, shell, sshd
 from .command import Runner, run_together
 from .tree import Tree
 
@@ -74,6 +74,7 @@ def observe_policy(
         "limits": asdict(limits.observe_limits(tree)),
         "client": asdict(client.observe_client(tree, platform, answers)),
         "multiplexer": asdict(multiplexer_lock.observe_multiplexer(tree, platform, answers)),
+        "scanner": scanner.observe_scanner(tree, platform, major, seen_sshd.config) if seen_sshd.config else {},
         "users": {name: {"existing": ids is not None} for name, ids in accounts.items()},
         "groups": {name: {"existing": found is not None, "members": found or []} for name, found in members.items()},
     }

@@ -28,3 +28,7 @@ class Platform:
     locker_package: str = "kbd"  # what vlock comes in
     # "ID:MAJOR" of releases whose scanner content reads only the main sshd_config.
     scanner_main_file: tuple[str, ...] = ()
+    # "ID:MAJOR" of releases whose scanner content reads logind's drop-ins, and none but them.
+    scanner_logind_drop_ins: tuple[str, ...] = ()
+    # IDs whose scanner content wants TMOUT in three lines (set, readonly, export) and not in one typeset.
+    scanner_tmout_three_lines: tuple[str, ...] = ()

@@ -19,4 +19,6 @@ PLATFORM = Platform(
     zshrcs=("/etc/zshrc",),
     csh_dir="/etc/profile.d",
     csh_suffix=".csh",
+    scanner_logind_drop_ins=("sles:15", "sled:15", "sles_sap:15"),
+    scanner_tmout_three_lines=("sles", "sled", "sles_sap"),
 )

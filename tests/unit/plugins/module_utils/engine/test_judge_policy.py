@@ -43,6 +43,16 @@ FACTS = {
     },
     "limits": {"maxlogins": {"value": 10, "source": "/etc/security/limits.d/x:1", "ours": True}, "active": True},
     "groups": {},
+    "scanner": {
+        "client_alive_interval": [{"source": "/etc/ssh/sshd_config:6", "value": 300}],
+        "client_alive_count_max": [{"source": "/etc/ssh/sshd_config:7", "value": 3}],
+        "login_grace_time": [{"source": "/etc/ssh/sshd_config:8", "value": 60}],
+        "max_sessions": [{"source": "/etc/ssh/sshd_config:9", "value": 10}],
+        "max_startups": [{"source": "/etc/ssh/sshd_config:10", "value": "10:30:60"}],
+        "idle_timeout.shell": [{"source": "/etc/profile.d/00-session-policy.sh:9", "value": 900}],
+        "idle_timeout.logind": [{"source": "/etc/systemd/logind.conf:3", "value": 900}],
+        "max_logins": [{"source": "/etc/security/limits.d/x:1", "value": 10}],
+    },
 }  # fmt: skip
 WANTED = {
     "layers": ["sshd", "shell", "logind"], "idle_timeout": 900, "client_alive_interval": 300,
@@ -453,3 +463,98 @@ def test_keepalives_of_clients():
     assert (found["compliant"], found["overridden_by"]) == (False, "/etc/ssh/ssh_config.d/00-a.conf:1 5")
     assert "comes before /etc/ssh/ssh_config.d/00-session-policy.conf:4" in found["why"]
     assert "0 is ssh's default" in judge_keepalive(effective={"serveraliveinterval": "0"})[0]["why"]
+
+
+# --- what scanners read, next to what is in force
+
+SCANNED = {**WANTED, "scanned": True}
+MAIN = "/etc/ssh/sshd_config:6"
+
+
+def kinds(findings):
+    return [(f["kind"], f["layer"], f["setting"], f["compliant"]) for f in findings if f["kind"] != "value"]
+
+
+def test_where_text_and_effect_agree_there_is_nothing_more_to_say():
+    assert kinds(judge(SCANNED)) == []
+    nothing = {"scanner": {name: [] for name in FACTS["scanner"]}, "sshd__effective__clientaliveinterval": "0"}
+    assert ("effect_only", "sshd", "client_alive_interval", False) not in kinds(judge(SCANNED, **nothing))
+    assert kinds(judge({**WANTED, "scanned": False}, scanner={name: [] for name in FACTS["scanner"]})) == []
+
+
+def test_text_that_has_no_effect():
+    findings = judge(SCANNED, sshd__effective__clientaliveinterval="0")
+    assert kinds(findings) == [("text_only", "sshd", "client_alive_interval", False)]
+    found = only(findings, "client_alive_interval", kind="text_only")
+    assert found["source"] == MAIN
+    assert found["why"] == f"a scanner passes this host for the text in {MAIN}, but in force is 0"
+
+
+def test_text_for_a_clock_that_nothing_here_enforces():
+    findings = judge(SCANNED, logind__sees_ssh_ttys=False)
+    assert kinds(findings) == [("text_only", "logind", "idle_timeout", None)]
+
+
+@pytest.mark.parametrize("hits", [[], [{"source": MAIN, "value": "5m"}],
+                                  [{"source": MAIN, "value": 300}, {"source": MAIN, "value": 0}]])  # fmt: skip
+def test_effect_that_a_scanner_will_not_see(hits):
+    findings = judge(SCANNED, scanner__client_alive_interval=hits)
+    assert kinds(findings) == [("effect_only", "sshd", "client_alive_interval", False)]
+    assert only(findings, "client_alive_interval", kind="value")["compliant"] is True
+    assert only(findings, "client_alive_interval", kind="effect_only")["remedy"]
+
+
+def test_one_shell_that_goes_on_is_enough_for_text_only():
+    shells = {
+        "bash": FACTS["shell"]["login"]["bash"],
+        "zsh": {"tmout": 0, "readonly": True, "exported": True, "error": None},
+    }
+    assert kinds(judge(SCANNED, shell__login=shells)) == [("text_only", "shell", "idle_timeout", False)]
+
+
+def test_a_limit_whose_text_must_be_one_more_than_its_effect():
+    """Debian's pam_limits without utmp counts the login that is just coming twice."""
+    facts = {
+        "host__utmp": False,
+        "limits__maxlogins__value": 11,
+        "scanner__max_logins": [{"source": "/etc/security/limits.d/x:1", "value": 11}],
+    }
+    found = only(judge(SCANNED, **facts), "max_logins", kind="effect_only")
+    assert "waive it" in found["remedy"]
+
+
+def test_everything_that_is_not_in_force_has_a_remedy_of_one_line():
+    nothing = {name: "none" if "timeout" in name else "0" for name in FACTS["sshd"]["effective"]}
+    shells = {"bash": {"tmout": None, "readonly": False, "exported": False, "error": None}}
+    for finding in judge(SCANNED, sshd__effective=nothing, shell__login=shells):
+        if finding["compliant"] is False:
+            assert finding["remedy"] and "\n" not in finding["remedy"]
+
+
+# --- accounts that were asked about
+
+MATCH = {
+    "criteria": "User dave", "keyword": "clientaliveinterval", "value": "2h", "source": "/etc/ssh/sshd_config:90",
+    "ours": False,
+}  # fmt: skip
+
+
+def test_an_account_that_a_match_block_gives_another_value():
+    by_user = {
+        "dave": {"clientaliveinterval": "7200", "clientalivecountmax": "3", "maxsessions": "10"},
+        "alice": {"clientaliveinterval": "300", "clientalivecountmax": "3", "maxsessions": "10"},
+    }
+    findings = judge(sshd__effective_by_user=by_user, sshd__matches=[MATCH])
+    found = only(findings, "client_alive_interval", user="dave")
+    assert (found["in_force"], found["compliant"]) == (7200, False)
+    assert found["overridden_by"] == "/etc/ssh/sshd_config:90 2h"
+    assert {f["compliant"] for f in findings if f["user"] == "alice"} == {True}
+    assert len([f for f in findings if f["user"] == "alice"]) == 3
+
+
+def test_an_account_whose_login_shell_has_another_timeout():
+    shell = {"tmout": 0, "readonly": True, "exported": True, "error": None}
+    findings = judge(shell__login_by_user={"dave": shell})
+    assert only(findings, "idle_timeout", user="dave")["compliant"] is False
+    exempt = judge({**WANTED, "exempt_users": ["dave"]}, shell__login_by_user={"dave": shell})
+    assert only(exempt, "idle_timeout", user="dave")["compliant"] is True

@@ -104,7 +104,19 @@ def test_the_other_profiles(profile, wanted, layers):
     ],
 )
 def test_values_carry_their_rules(profile, host, setting, ids):
-    assert resolve(PROFILES, {"profile": profile}, {"host": host}).rules[setting] == {profile: ids}
+    assert resolve(PROFILES, {"profile": profile}, {"host": host}).rules[setting][profile] == ids
+
+
+def test_rules_that_hold_on_every_distribution_come_along():
+    debian = resolve(PROFILES, {"profile": "stig"}, {"host": DEBIAN_12}).rules
+    assert debian["client_alive_interval"] == {"srg": ["SRG-OS-000163-GPOS-00072"], "nist": ["AC-12", "SC-10"]}
+    assert debian["max_logins"] == {"nist": ["AC-10"]}
+    assert resolve(PROFILES, {}, {"host": ROCKY_9}).rules["idle_timeout"]["pci_dss"] == ["8.2.8"]
+
+
+@pytest.mark.parametrize(("idle", "claimed"), [("15m", True), (300, True), (901, False), ("2h", False)])
+def test_a_laxer_value_than_the_profiles_does_not_claim_its_rules(idle, claimed):
+    assert ("idle_timeout" in resolve(PROFILES, {"idle_timeout": idle}, {"host": DEBIAN_12}).rules) is claimed
 
 
 def test_a_value_that_is_not_set_has_no_rules():
