@@ -71,15 +71,8 @@ def night(machine, seat, tmp_path_factory):
     }
     key = machine.exec("ssh-keygen -E md5 -lf /etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[1]
     key = key.replace("MD5:", "")
-    enter = [
-        *machine.variables["testhost_enter"].split(),
-        "podman",
-        "exec",
-        "-it",
-        machine.variables["testhost_container"],
-    ]
     plink = ["plink", "-batch", "-hostkey", key, "-pw", "secret", "-load", "keepalive"]
-    people["plink"] = seat(machine, "bob", client=[*enter, *plink])
+    people["plink"] = seat(machine, "bob", client=[*machine.inside_argv, *plink])
     people["vim"].type("vim notes.txt")
     people["vim"].reads("~")
     people["vim"].type("iwords that nobody has saved", enter=False)
