@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# make harden: which hosts (an Ansible inventory), only show it (CHECK=1), anything else for ansible-playbook.
+# make harden, audit, report: which hosts (an Ansible inventory), anything else for ansible-playbook;
+# CHECK=1 only shows what harden would change.
 INVENTORY ?=
 CHECK ?=
 ARGS ?=
@@ -20,13 +21,16 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden test test-fast test-hosts lint unit sanity docs-lint artifact images scenario readme benchmark clean
+.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
+	@echo "make audit [INVENTORY=hosts.ini]   judge hosts by the policy, into JSON, CSV, JUnit XML and OSCAL; fails unless all comply"
+	@echo "make report [INVENTORY=hosts.ini]  one page with hosts and sessions"
 	@echo "make test         everything, on real hosts that it boots itself (root; Debian or Ubuntu)"
 	@echo "make test-fast    what needs no hosts: lint, units, sanity, docs, the artifact"
 	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
+	@echo "make browser      the report in a real browser; screenshots in build/browser"
 	@echo "make benchmark    speed on a real host, medians and ratios side by side"
 	@echo "make readme       write the tables of variables in README.md from the argument specs"
 	@echo "make clean        test hosts, build folder and virtual environment"
@@ -36,6 +40,10 @@ harden: .venv/controller
 	$(BIN)/ansible-playbook $(if $(INVENTORY),--inventory "$(INVENTORY)") $(if $(CHECK),--check --diff) \
 	  playbooks/harden.yml $(ARGS)
 
+audit report: .venv/controller
+	@sh tests/tools/need ssh
+	$(BIN)/ansible-playbook $(if $(INVENTORY),--inventory "$(INVENTORY)") playbooks/$@.yml $(ARGS)
+
 # Waiting is most of what a scenario does, so two run side by side, and the images are built beside the linters.
 test:
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-fast images
@@ -44,7 +52,7 @@ test:
 
 test-fast: lint unit sanity docs-lint artifact
 
-test-hosts: $(addprefix scenario-,$(SCENARIOS))
+test-hosts: $(addprefix scenario-,$(SCENARIOS)) browser
 
 lint: .venv/dev
 	$(call stage,lint)
@@ -54,9 +62,14 @@ lint: .venv/dev
 	@$(BIN)/python tests/tools/readme_tables.py --check
 	@HOME="$(CURDIR)/build/home" $(IN_VENV) ansible-lint --offline -q
 
-unit: .venv/dev
+unit: .venv/dev build/test-data
 	$(call stage,unit tests)
 	@$(IN_VENV) PYTHONPATH="$(COLLECTIONS)" pytest -q tests/unit
+
+browser: .venv/dev build/test-data
+	@sh tests/tools/need browser
+	$(call stage,the report in a real browser)
+	@$(IN_VENV) PYTHONPATH="$(COLLECTIONS)" pytest -q tests/browser
 
 sanity: .venv/dev
 	$(call stage,ansible-test sanity)
@@ -77,7 +90,7 @@ images: | build
 	@tests/hosts/testhost image $(RELEASES)
 
 # A scenario has hosts of its own.
-scenario-%: .venv/dev images
+scenario-%: .venv/dev build/test-data images
 	$(call stage,scenario $*)
 	@$(IN_VENV) molecule test --scenario-name $*
 
@@ -87,7 +100,9 @@ readme: .venv/dev
 	$(BIN)/python tests/tools/readme_tables.py
 
 benchmark: .venv/dev images
-	@for bench in tests/benchmark/bench_*.py; do $(IN_VENV) $(BIN)/python $$bench || exit; done
+	@sh tests/tools/need browser
+	@for bench in tests/benchmark/bench_*.py; do \
+	  $(IN_VENV) PYTHONPATH="$(COLLECTIONS)" $(BIN)/python $$bench || exit; done
 
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt
@@ -95,6 +110,10 @@ benchmark: .venv/dev images
 
 .venv/dev: requirements-dev.txt | build
 	@sh tests/tools/need venv requirements-dev.txt
+	@touch $@
+
+build/test-data: .venv/dev
+	@sh tests/tools/need test-data
 	@touch $@
 
 build:

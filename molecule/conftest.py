@@ -53,6 +53,18 @@ def hosts(fleet: list[Machine]) -> dict[str, Machine]:
     return {machine.image: machine for machine in fleet}
 
 
+@pytest.fixture
+def virgin(fleet: list[Machine]) -> t.Iterator[list[Machine]]:
+    """The hosts as they were before the test, afterwards too."""
+    for machine in fleet:
+        machine.exec("rm -rf /root/etc && cp -a /etc /root/etc")
+    yield fleet
+    for machine in fleet:
+        # podman mounts hosts, hostname and resolv.conf over files of /etc, which therefore stay.
+        machine.exec("rm -rf /etc/ssh /etc/profile.d /etc/systemd /etc/security /etc/bash.bashrc")
+        machine.exec("cd /root/etc && cp -a ssh profile.d systemd security bash.bashrc /etc/ && systemctl reload ssh")
+
+
 @pytest.fixture(scope="module")
 def login() -> t.Iterator[t.Callable[..., Person]]:
     """Seat people at terminals who stay until the file's last test; at_prompt() waits for the prompt."""

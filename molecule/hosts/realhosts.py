@@ -73,6 +73,12 @@ class Machine:
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    @property
+    def inside_argv(self) -> list[str]:
+        """What runs a command inside the host at a terminal of its own, not over ssh."""
+        enter = shlex.split(self.variables["testhost_enter"])
+        return [*enter, "podman", "exec", "-it", self.variables["testhost_container"]]
+
     def exec(self, command: str, check: bool = True, **kw: t.Any) -> Done:
         """`command` as root inside the host, where sshd may not be the way in."""
         enter = [*shlex.split(self.variables["testhost_enter"]), "podman", "exec", "-i"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ansible import context
+from ansible_collections.sessionops.policy.plugins.plugin_utils.output import DEFAULT_INVENTORY
 
 DOCUMENTATION = r"""
 name: hosts_to_harden
@@ -33,10 +34,6 @@ _value:
   description: The pattern.
   type: str
 """
-
-
-# What ansible-core reads where neither its configuration nor the command line names an inventory.
-DEFAULT_INVENTORY = "/etc/ansible/hosts"
 
 
 def hosts_to_harden(groups: dict) -> str:

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import pathlib
 
-from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.policy import resolve
+from ansible_collections.sessionops.policy.plugins.plugin_utils.profiles import read_profiles
 
 DOCUMENTATION = r"""
 name: resolve_policy
@@ -67,11 +65,18 @@ _value:
     confirm_within:
       description: Seconds in which a change of sshd must be confirmed; 0 if it need not.
       type: int
+    protect:
+      description: The work that protects a session from being ended.
+      type: list
+      elements: str
     rules:
-      description: Identifiers of the benchmark's rules by setting.
+      description: Identifiers of rules by setting and benchmark.
       type: dict
     sshd_main_file:
       description: Whether the values belong into sshd's main file too, for scanners that read nothing else.
+      type: bool
+    scanned:
+      description: Whether scanners look for the profile's values.
       type: bool
     logind_main_file:
       description: The same for C(logind.conf).
@@ -87,15 +92,8 @@ _value:
 """
 
 
-@functools.lru_cache(maxsize=None)
-def _read(path: str) -> dict:
-    with open(path, encoding="utf-8") as file:
-        return yaml_load(file)["session_policy__profile"]
-
-
 def resolve_policy(folder: str, chosen: dict, facts: dict | None = None) -> dict:
-    profiles = {path.stem: _read(str(path)) for path in pathlib.Path(folder).glob("*.yml")}
-    return dataclasses.asdict(resolve(profiles, chosen, facts))
+    return dataclasses.asdict(resolve(read_profiles(folder), chosen, facts))
 
 
 class FilterModule:

@@ -16,6 +16,8 @@ description:
     file and line that it comes from.
   - C(sshd) is asked for its effective configuration, every kind of shell is started as a login would start it, and
     C(systemd-logind) is asked over D-Bus. Files are read to say where a value comes from, not to guess it.
+  - C(ssh -G) says what the host's own ssh clients do. tmux shows its options from a server of its own that ends with
+    the question; screen's file is read.
   - With O(wanted), the values in force are judged against a policy.
   - Changes nothing, in check mode or out of it. Without root it returns what it can see, and says in
     its warnings what it could not.
@@ -41,11 +43,20 @@ options:
     description:
       - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their
         prefix, for example V(client_alive_interval). What is absent or null is not judged.
-      - V(layers) names the layers to judge, of V(sshd), V(shell) and V(logind).
+      - V(layers) names the layers to judge, of V(sshd), V(shell), V(logind), V(multiplexer) and V(client).
       - V(exempt_users) and V(exempt_groups) are asked for as O(users) are.
-      - V(rules) maps a setting to its rule ids by benchmark.
+      - V(rules) maps a setting to its rule ids by benchmark, and with V(scanned) the text that scanners read is judged
+        next to what is in force.
+      - Next to O(profile) these are the operator's values, which win over the profile's.
     type: dict
     default: {}
+  profile:
+    description:
+      - Judge the host by a profile of the role P(sessionops.policy.session_policy#role), with the values and the rule
+        ids that hold for its distribution. RV(policy) says what that is.
+      - The profile is read and the host is judged on the controller, after one look at the host.
+    type: str
+    choices: [cis, stig, pci_dss, anssi, none]
 """
 
 EXAMPLES = r"""
@@ -57,7 +68,14 @@ EXAMPLES = r"""
   sessionops.policy.policy_info:
     users: [deploy]
 
-- name: Judge a host
+- name: Judge a host by CIS, but for a shorter timeout, and say what holds for one account
+  sessionops.policy.policy_info:
+    profile: cis
+    wanted:
+      idle_timeout: 10m
+    users: [deploy]
+
+- name: Judge a host by values
   sessionops.policy.policy_info:
     wanted:
       layers: [sshd, shell]
@@ -231,17 +249,76 @@ limits:
   description: V(maxlogins) for everybody with its source, and whether sshd's PAM stack is V(active) with C(pam_limits).
   returned: always
   type: dict
+client:
+  description: The OpenSSH client, as C(ssh -G) shows it for a host that nobody wrote a block for.
+  returned: always
+  type: dict
+  contains:
+    installed: {description: Whether there is one., type: bool, returned: always}
+    version: {description: For example V(9.2p1)., type: str, returned: always}
+    config: {description: The system's main file., type: str, returned: always}
+    drop_in_dir: {description: The platform's folder of drop-ins., type: str, returned: always}
+    include: {description: Whether the main file includes it before any block., type: bool, returned: always}
+    effective: {description: The policy's keywords., type: dict, returned: always}
+    error: {description: ssh's own words where it does not answer., type: str, returned: always}
+    sources: {description: As RV(sshd.sources)., type: dict, returned: always}
+multiplexer:
+  description: tmux and screen, when they lock and with what, and what else lets work in them survive.
+  returned: always
+  type: dict
+  contains:
+    tmux:
+      description:
+        - V(program) or null, V(config) and V(config_mode), V(lock_after_time) in seconds (0 is never), V(lock_command)
+          and whether it exists (V(lock_command_exists)), V(lock_keys), what tmux says of its configuration
+          (V(complaint)) and why it could not be asked (V(error)), the same V(by_user) for each account asked about, and
+          V(sources), the line of each option.
+      type: dict
+      returned: always
+    screen:
+      description: V(program) or null, V(config), V(idle) in seconds or null, V(source), V(text) and if it is V(ours).
+      type: dict
+      returned: always
+    locker: {description: Path of C(vlock) or null., type: str, returned: always}
+    locker_package: {description: The package that has it on this distribution., type: str, returned: always}
+    shells:
+      description:
+        - V(tmux), the lines of C(/etc/shells) that name tmux, and what V(path) and V(kept_path) are to hold without
+          them (V(without) and V(kept)) and with them again (V(restored)); null where nothing is to be done.
+      type: dict
+      returned: always
+    linger: {description: "Who lingers, and whether it is ours.", type: dict, returned: always}
+    no_password:
+      description: People whose account has no password, so that they can't unlock what is locked.
+      type: list
+      elements: str
+      returned: always
+scanner:
+  description:
+    - By setting, the lines that the usual scanner content of this distribution would match, each with its V(source) and
+      V(value), whatever their effect.
+  returned: always
+  type: dict
+policy:
+  description: What O(profile) and O(wanted) come to on this host, with V(profile), V(values), V(layers), V(rules) and
+    V(warnings).
+  returned: if O(profile) is given
+  type: dict
 findings:
-  description: The settings of O(wanted) against what is in force.
+  description: The settings of O(wanted) or O(profile) against what is in force.
   returned: always
   type: list
   elements: dict
   contains:
-    layer: {description: "V(sshd), V(shell) or V(logind).", type: str, returned: always}
+    layer:
+      description: V(sshd), V(shell), V(logind), V(multiplexer) or V(client).
+      type: str
+      returned: always
     clock:
       description:
-        - V(unresponsive peer), V(idle channel), V(unused connection), V(idle shell), V(idle session), V(login grace) or
-          V(limit); V(running configuration) for a daemon that has not read what is on disk.
+        - V(unresponsive peer), V(idle channel), V(unused connection), V(idle shell), V(idle session), V(login grace),
+          V(session lock), V(keepalive of clients) or V(limit); V(running configuration) for a daemon that has not read
+          what is on disk.
       type: str
       returned: always
     setting: {description: The name in O(wanted)., type: str, returned: always}
@@ -255,9 +332,15 @@ findings:
     overridden_by: {description: C(file:line) and text of what wins instead., type: str, returned: always}
     why: {description: A sentence or null., type: str, returned: always}
     remedy: {description: What to do or null., type: str, returned: always}
-    rules: {description: Rule ids., type: list, elements: str, returned: always}
-    user: {description: The exempt account that it is about., type: str, returned: always}
-    shell: {description: The kind of shell that it is about., type: str, returned: always}
+    rules: {description: Rule ids by benchmark., type: list, elements: str, returned: always}
+    user: {description: The account that it is about., type: str, returned: always}
+    shell: {description: The kind of shell or the multiplexer that it is about., type: str, returned: always}
+    kind:
+      description:
+        - V(value) is about what is in force. V(text_only) says that a scanner of this distribution would pass the host
+          for text that has no effect, V(effect_only) that it would fail the host though the value is in force.
+      type: str
+      returned: always
     bound:
       description: Seconds after which this version of OpenSSH has really ended the connection of an unresponsive peer.
       type: int
@@ -292,7 +375,6 @@ groups:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import judge_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.policy import observe_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.tree import Tree
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.wanted import parse_wanted
@@ -304,6 +386,8 @@ def main():
             "users": {"type": "list", "elements": "str", "default": []},
             "login_shells": {"type": "bool", "default": True},
             "wanted": {"type": "dict", "default": {}},
+            # The action plugin keeps it on the controller.
+            "profile": {"type": "str", "choices": ["cis", "stig", "pci_dss", "anssi", "none"]},
         },
         supports_check_mode=True,
     )
@@ -320,7 +404,12 @@ def main():
         wanted.get("exempt_groups") or [],
         login_shells=module.params["login_shells"],
     )
-    facts["findings"] = judge_policy(wanted, facts)
+    facts["findings"] = []
+    if wanted.get("layers"):
+        # Where the controller judges, a task need not compile it.
+        from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import judge_policy
+
+        facts["findings"] = judge_policy(wanted, facts)
     for sentence in facts.pop("warnings"):
         module.warn(sentence)
     module.exit_json(changed=False, **facts)

@@ -85,7 +85,7 @@ options:
   closing:
     description:
       - A session that should have ended and does not is stale, for example one that a background job holds open.
-      - A live mosh is not closing, whatever logind calls it.
+      - A live mosh is not closing, whatever logind calls it, nor is what a tmux or screen keeps open.
     type: bool
     default: false
   protect:
@@ -199,7 +199,7 @@ sessions:
       type: list
       elements: str
     channels:
-      description: What an ssh connection is used for now, each as C(kind), C(pid), C(tty) and C(command).
+      description: What an ssh connection is used for now, each as C(kind), C(pid), C(tty), C(command) and C(idle).
       type: list
       elements: dict
     login_at:
@@ -301,10 +301,6 @@ limits:
   type: dict
 """
 
-import grp
-import os
-import pwd
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import parse_duration
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_sessions import (
@@ -317,15 +313,9 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_se
     summarize,
 )
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import KINDS, WORK, plain
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.accounts import groups_of
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.draft import Roots
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.sessions import observe
-
-
-def groups_of(user):
-    try:
-        return {grp.getgrgid(gid).gr_name for gid in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)}
-    except (KeyError, OSError):
-        return set()
 
 
 def duration(params, name):

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import pathlib
-import shlex
 import shutil
 import statistics
 import subprocess
@@ -24,9 +23,7 @@ import sys
 import tempfile
 import time
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
-ENGINE = CHECKOUT / "plugins/module_utils/_engine"
-TESTHOST = CHECKOUT / "tests/hosts/testhost"
+from crowd import CHECKOUT, ENGINE, THERE, crowd, put_engine, testhost
 
 # Runs on the host (and here, for synthetic trees): JSON of {name: [seconds]}.
 PROBE = r"""
@@ -86,10 +83,6 @@ count = sum(name.isdigit() for name in os.listdir(root))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"times": times, "sessions": len(seen.sessions), "processes": count, "peak": peak}))
 """
-
-
-def testhost(*argv, **more):
-    return subprocess.run([str(TESTHOST), *argv], check=True, text=True, stdout=subprocess.PIPE, **more).stdout
 
 
 def report(title, found):
@@ -155,33 +148,15 @@ def synthetic(rounds):
 def real(image, sessions, rounds):
     name = "bench"
     testhost("up", f"{name}={image}")
-    clients = []
     try:
-        variables = json.loads(testhost("inventory", name))["all"]["vars"]
-        port = testhost("port", name).strip()
-        options = [*shlex.split(variables["ansible_ssh_common_args"]), "-i", variables["ansible_ssh_private_key_file"]]
-        testhost("exec", name, "sh", "-c", "echo 'MaxStartups 1000' > /etc/ssh/sshd_config.d/bench.conf; "
-                 "systemctl reload ssh; apt-get -qq update >/dev/null 2>&1; "
+        testhost("exec", name, "sh", "-c", "apt-get -qq update >/dev/null 2>&1; "
                  "apt-get -qq install -y --no-install-recommends python3-psutil >/dev/null 2>&1; true")  # fmt: skip
-        for number in range(sessions):
-            user = ("alice", "bob", "carol", "dave", "erin")[number % 5]
-            clients.append(subprocess.Popen(["ssh", "-tt", "-p", port, *options, f"{user}@127.0.0.1"],
-                                            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                            stderr=subprocess.DEVNULL))  # fmt: skip
-            time.sleep(0.05)
-        time.sleep(8)
-        with tempfile.TemporaryDirectory() as folder:
-            archive = shutil.make_archive(os.path.join(folder, "engine"), "tar", ENGINE.parent, ENGINE.name)
-            with open(archive, "rb") as handle:
-                subprocess.run([TESTHOST, "exec", name, "sh", "-c", "rm -rf /root/bench; mkdir -p /root/bench && "
-                                "tar -x -C /root/bench && mv /root/bench/_engine /root/bench/engine"],
-                               stdin=handle, check=True)  # fmt: skip
-        probe = testhost("exec", name, "python3", "-", "/root/bench", "/proc", str(rounds), "real", input=PROBE)
-        report(f"Real host ({image})", json.loads(probe))
-        tasks(name, rounds)
+        put_engine(name)
+        with crowd(name, sessions):
+            probe = testhost("exec", name, "python3", "-", THERE, "/proc", str(rounds), "real", input=PROBE)
+            report(f"Real host ({image})", json.loads(probe))
+            tasks(name, rounds)
     finally:
-        for client in clients:
-            client.kill()
         testhost("down", name)
 
 

@@ -13,18 +13,6 @@ DROP_INS = "/etc/ssh/sshd_config.d"
 SSH_AND_SHELL = ["sshd", "shell"]
 
 
-@pytest.fixture
-def virgin(fleet):
-    """The hosts as they were before the test, afterwards too."""
-    for machine in fleet:
-        machine.exec("rm -rf /root/etc && cp -a /etc /root/etc")
-    yield fleet
-    for machine in fleet:
-        # podman mounts hosts, hostname and resolv.conf over files of /etc, which therefore stay.
-        machine.exec("rm -rf /etc/ssh /etc/profile.d /etc/systemd /etc/security /etc/bash.bashrc")
-        machine.exec("cd /root/etc && cp -a ssh profile.d systemd security bash.bashrc /etc/ && systemctl reload ssh")
-
-
 def rewrite(machine, before="", after=""):
     """Put text above and below what is in sshd's main file."""
     machine.write(MAIN, before + machine.exec(f"cat {MAIN}").stdout + after)

@@ -95,7 +95,9 @@ class Outcome:
 
     def __str__(self) -> str:
         ended = f"ended with {self.code}" if self.code is not None else "did not end"
-        return f"`{' '.join(self.argv)}` {ended}" + (f": {self.words}" if self.words else "")
+        # Of a script among the words, its first line will do.
+        words = [word if "\n" not in word else word.partition("\n")[0] + " ..." for word in self.argv]
+        return f"`{' '.join(words)}` {ended}" + (f": {self.words}" if self.words else "")
 
 
 class World:

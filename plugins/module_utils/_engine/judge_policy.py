@@ -9,9 +9,10 @@ the clock, or nothing that tells (None); the last two say why in a sentence.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Sequence
 
+from .observe.scanner import scanner_accepts
 from .observe.sshd_config import canonical, sshd_seconds
 
 UNRESPONSIVE = "unresponsive peer"
@@ -21,8 +22,17 @@ SHELL = "idle shell"
 SESSION = "idle session"
 GRACE = "login grace"
 LIMIT = "limit"
+LOCK = "session lock"
+KEEPALIVE = "keepalive of clients"
 # No clock: whether the daemon runs what is on disk.
 RUNNING = "running configuration"
+
+# Kinds of finding: the value in force; text that a scanner accepts while it has no effect; effect that it won't see.
+VALUE = "value"
+TEXT_ONLY = "text_only"
+EFFECT_ONLY = "effect_only"
+
+_HARDEN = "run the playbook sessionops.policy.harden with this policy"
 
 _SSHD = (
     (UNRESPONSIVE, "client_alive_interval", "clientaliveinterval"),
@@ -54,6 +64,7 @@ class Finding:
     user: str | None = None
     shell: str | None = None
     bound: int | None = None  # seconds after which an unresponsive peer is really gone, on this version
+    kind: str = VALUE
 
 
 def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -62,10 +73,67 @@ def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[di
         return []
     layers = wanted.get("layers") or []
     found: list[Finding] = []
-    for layer, judge in (("sshd", judge_sshd), ("shell", judge_shell), ("logind", judge_logind)):
+    judges = {
+        "sshd": judge_sshd,
+        "shell": judge_shell,
+        "logind": judge_logind,
+        "multiplexer": judge_multiplexer,
+        "client": judge_client,
+    }
+    for layer, judge in judges.items():
         if layer in layers:
             found += judge(wanted, facts)
-    return [asdict(f) for f in found]
+    if wanted.get("scanned"):
+        found += judge_text(found, facts)
+    return [asdict(_with_remedy(f)) for f in found]
+
+
+def _with_remedy(finding: Finding) -> Finding:
+    return replace(finding, remedy=_HARDEN) if finding.compliant is False and not finding.remedy else finding
+
+
+# --- text -------------------------------------------------------------------------------------------------------
+
+
+def judge_text(found: Sequence[Finding], facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Where what a scanner reads and what is in force part ways: a finding for each such setting and layer."""
+    by_setting: dict[tuple[str, str], list[Finding]] = {}
+    for finding in found:
+        if finding.wanted is not None and finding.clock != RUNNING:
+            by_setting.setdefault((finding.layer, finding.setting), []).append(finding)
+    for (layer, setting), findings in by_setting.items():
+        hits = facts["scanner"].get(f"{setting}.{layer}" if setting == "idle_timeout" else setting)
+        if hits is None:
+            continue
+        # A shell that has no such clock, or accounts that others exempted, say nothing about the text.
+        told = [f for f in findings if f.compliant is not None] or findings
+        wrong = [f for f in told if not f.compliant]
+        accepted = scanner_accepts(hits, findings[0].wanted)
+        if accepted and wrong:
+            yield _text_only(wrong[0], hits)
+        elif not accepted and not wrong:
+            yield _effect_only(findings[0], hits, facts)
+
+
+def _text_only(finding: Finding, hits: Sequence[Mapping[str, Any]]) -> Finding:
+    effect = f"in force is {_shown(finding.in_force)}" if finding.compliant is False else finding.why
+    why = f"a scanner passes this host for the text in {hits[0]['source']}, but {effect}"
+    return replace(finding, kind=TEXT_ONLY, source=hits[0]["source"], why=why, bound=None)
+
+
+def _effect_only(finding: Finding, hits: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Finding:
+    odd = next((hit for hit in hits if hit["value"] != finding.wanted), None)
+    seen = f"reads {odd['value']} in {odd['source']}" if odd else "finds no line that it would accept"
+    remedy = _HARDEN
+    if odd and finding.setting == "max_logins" and odd["value"] == facts["limits"]["maxlogins"]["value"]:
+        # This host's pam_limits counts the login that is just coming twice: text and effect cannot both be right.
+        remedy = "waive it: on this host the text has to be one more than the effect"
+    elif odd:
+        remedy = f"write {finding.wanted} as a plain number there, or remove {odd['source']}"
+    return replace(
+        finding, kind=EFFECT_ONLY, compliant=False, remedy=remedy, bound=None, overridden_by=None, shell=None,
+        why=f"it is in force, but a scanner {seen}",
+    )  # fmt: skip
 
 
 def alive_bound(interval: int, count_max: int, version: Sequence[int] | None) -> int | None:
@@ -112,10 +180,13 @@ def judge_sshd(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Find
             )
             for clock, setting, _keyword in asked
         ]  # fmt: skip
-    exempt = _exempt(wanted, facts)
+    exempt = _exempt(wanted, facts, sshd["effective_by_user"])
     found = [_judge_keyword(wanted, sshd, exempt, *row) for row in asked]
     for user in exempt:
         found += _judge_exempt(wanted, sshd, user)
+    for user in sshd["effective_by_user"]:
+        if user not in exempt:
+            found += _judge_user(wanted, sshd, user, asked)
     found += _lifted(wanted, sshd, asked)
     found += _traps(wanted, sshd)
     if sshd["current"] is not True and sshd["running"]:
@@ -133,12 +204,12 @@ def _blind(sshd: Mapping[str, Any]) -> tuple[bool | None, str, str | None] | Non
     return None
 
 
-def _exempt(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    """Exempt accounts for which sshd was asked: those named, and members of groups named."""
+def _exempt(wanted: Mapping[str, Any], facts: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Exempt accounts, those named and members of groups named, for which the host was `asked`."""
     names = list(wanted.get("exempt_users") or [])
     for group in wanted.get("exempt_groups") or []:
         names += (facts["groups"].get(group) or {}).get("members") or []
-    return [n for n in dict.fromkeys(names) if n in facts["sshd"]["effective_by_user"]]
+    return [n for n in dict.fromkeys(names) if n in asked]
 
 
 def _judge_keyword(
@@ -204,6 +275,35 @@ def _judge_exempt(wanted: Mapping[str, Any], sshd: Mapping[str, Any], user: str)
             remedy="leave channel_idle_timeout unset while somebody is exempt",
             rules=rule_ids(wanted, "channel_idle_timeout"),
         )  # fmt: skip
+
+
+def _judge_user(
+    wanted: Mapping[str, Any], sshd: Mapping[str, Any], user: str, asked: Sequence[tuple[str, str, str]]
+) -> Iterator[Finding]:
+    """What a Match block can change, for an account that was asked about and is not exempt."""
+    values = sshd["effective_by_user"][user]
+    for clock, setting, keyword in asked:
+        # sshd heeds ChannelTimeout's global value alone; the others are the same for everybody, or not there.
+        if keyword not in values or keyword in ("channeltimeout", "tcpkeepalive", "logingracetime", "maxstartups"):
+            continue
+        if keyword == "unusedconnectiontimeout" and not sshd["supports"]["channel_timeout"]:
+            continue
+        in_force = read_value(keyword, values[keyword])
+        compliant = _same(in_force, wanted[setting])
+        match = next((m for m in sshd["matches"] if _gives(m, keyword, values[keyword])), None)
+        origin = match or sshd["sources"].get(keyword) or {}
+        lifted = match if match and not compliant else None
+        yield Finding(
+            "sshd", clock, setting, wanted[setting], in_force, compliant, origin.get("source"),
+            f"{lifted['source']} {lifted['value']}" if lifted else None,
+            f"it holds for 'Match {lifted['criteria']}' instead of the policy's" if lifted else None,
+            "remove the line, or name the account as exempt" if lifted else None,
+            rule_ids(wanted, setting), user=user,
+        )  # fmt: skip
+
+
+def _gives(match: Mapping[str, Any], keyword: str, value: str) -> bool:
+    return bool(match["keyword"] == keyword and canonical(keyword, match["value"].split()) == value)
 
 
 def _lifted(
@@ -307,12 +407,14 @@ def judge_shell(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fin
                     "shell", SHELL, "idle_timeout", value, None, None, why=why, remedy=remedy, rules=rules, shell=kind
                 )
             )
-    exempt = list(wanted.get("exempt_users") or [])
-    for group in wanted.get("exempt_groups") or []:
-        exempt += (facts["groups"].get(group) or {}).get("members") or []
-    for user in dict.fromkeys(exempt):
-        seen = shell["login_by_user"].get(user)
-        if seen and not seen["error"]:
+    exempt = _exempt(wanted, facts, shell["login_by_user"])
+    for user in (name for name in shell["login_by_user"] if name not in exempt):
+        seen = shell["login_by_user"][user]
+        one = _judge_one_shell(value, "bash", "", seen, shell["setters"], rules)
+        found.append(replace(one, user=user))
+    for user in exempt:
+        seen = shell["login_by_user"][user]
+        if not seen["error"]:
             in_force = seen["tmout"] or None
             reason = f"{user} is exempt, but a login bash of this account has TMOUT={in_force}"
             found.append(
@@ -352,7 +454,7 @@ def _judge_one_shell(
         first = " and makes it read-only" if seen["readonly"] else ""
         why = f"{origin['source']} sets {name} to {in_force}{first}"
         remedy = f"remove {origin['source']}"
-    else:
+    elif not origin:
         why = f"{name} is {in_force}, from a place that is not known"
     return Finding(
         "shell", SHELL, "idle_timeout", value, in_force, compliant, origin.get("source"), overridden_by, why, remedy,
@@ -487,4 +589,137 @@ def _judge_max_logins(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Fi
     return Finding(
         "logind", LIMIT, "max_logins", value, in_force, compliant, found["source"], overridden_by, why, remedy,
         rule_ids(wanted, "max_logins"),
+    )  # fmt: skip
+
+
+# --- multiplexer ------------------------------------------------------------------------------------------------
+
+
+def judge_multiplexer(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
+    found: list[Finding] = []
+    seen = facts["multiplexer"]
+    if wanted.get("lock_timeout") is not None:
+        found += _judge_lock(wanted, facts)
+    if wanted.get("tmux_login_shell") is False:
+        places = seen["shells"]["tmux"]
+        found.append(
+            Finding(
+                "multiplexer", LOCK, "tmux_login_shell", False, bool(places), not places,
+                places[0] if places else None,
+                why="tmux is among the login shells: who has it as theirs gets by what the shells set"
+                if places else None,
+                remedy=f"remove {', '.join(places)}" if places else None,
+                rules=rule_ids(wanted, "tmux_login_shell"),
+            )
+        )  # fmt: skip
+    if wanted.get("linger_users"):
+        found.append(_judge_linger(wanted, facts))
+    return found
+
+
+def _judge_lock(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Finding]:
+    value = wanted["lock_timeout"]
+    rules = rule_ids(wanted, "lock_timeout")
+    seen = facts["multiplexer"]
+    tmux, screen = seen["tmux"], seen["screen"]
+    if not tmux["program"] and not screen["program"]:
+        yield Finding(
+            "multiplexer", LOCK, "lock_timeout", value, None, None,
+            why="neither tmux nor screen is installed here, so there is nothing that could lock", rules=rules,
+        )  # fmt: skip
+    if tmux["program"]:
+        yield _judge_tmux(value, tmux, rules)
+        for user in _exempt(wanted, facts, tmux["by_user"]):
+            in_force = tmux["by_user"][user]["lock_after_time"] or None
+            if tmux["by_user"][user]["error"] is None:
+                yield Finding(
+                    "multiplexer", LOCK, "lock_timeout", None, in_force, not in_force, user=user, shell="tmux",
+                    why=f"{user} is exempt, but tmux locks for this account" if in_force else None, rules=rules,
+                )  # fmt: skip
+    if screen["program"]:
+        compliant = _same(screen["idle"], value)
+        foreign = screen["text"] is not None and not screen["ours"] and not compliant
+        yield Finding(
+            "multiplexer", LOCK, "lock_timeout", value, screen["idle"], compliant, screen["source"],
+            f"{screen['source']} {screen['text']}" if foreign else None,
+            None if compliant or foreign else f"{screen['config']} does not say 'idle {value} lockscreen'",
+            f"remove {screen['source']}" if foreign else None, rules, shell="screen",
+        )  # fmt: skip
+
+
+def _judge_tmux(value: int, tmux: Mapping[str, Any], rules: list[str]) -> Finding:
+    in_force = tmux["lock_after_time"] or None
+    origin = tmux["sources"].get("lock-after-time") or {}
+    compliant: bool | None = _same(in_force, value)
+    why = remedy = overridden_by = None
+    if tmux["error"]:
+        compliant, why = None, f"tmux could not be asked: {tmux['error']}"
+    elif not compliant and origin and not origin["ours"]:
+        overridden_by = f"{origin['source']} {origin['value']}"
+        remedy = f"remove {origin['source']}"
+    elif not compliant:
+        why = tmux["complaint"] and f"tmux says of {tmux['config']}: {tmux['complaint']}"
+        why = why or f"{tmux['config']} does not set lock-after-time"
+    elif value and not tmux["lock_command_exists"]:
+        # tmux takes a command that ends at once, for whatever reason, as the right password.
+        compliant, why = False, f"lock-command is '{tmux['lock_command']}', which is not there: nothing is locked"
+        remedy = "install it, or set lock-command to a program that is there"
+    elif value and tmux["config_mode"] and not int(tmux["config_mode"], 8) & 0o004:
+        compliant, why = False, f"{tmux['config']} has mode {tmux['config_mode']}: the users' tmux can't read it"
+        remedy = f"chmod 0644 {tmux['config']}"
+    return Finding(
+        "multiplexer", LOCK, "lock_timeout", value, in_force, compliant, origin.get("source"), overridden_by, why,
+        remedy, rules, shell="tmux",
+    )  # fmt: skip
+
+
+def _judge_linger(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Finding:
+    users = sorted(wanted["linger_users"])
+    lingering = sorted(set(users) & set(facts["multiplexer"]["linger"]))
+    compliant: bool | None = users == lingering
+    why = None
+    if not facts["logind"]["running"]:
+        compliant, why = None, "no systemd-logind runs on this host: nobody needs to linger"
+    elif not compliant:
+        why = f"{', '.join(sorted(set(users) - set(lingering)))} does not linger"
+    return Finding(
+        "multiplexer", LIMIT, "linger_users", ", ".join(users), ", ".join(lingering) or None, compliant, why=why,
+        remedy="run: loginctl enable-linger USER" if compliant is False else None,
+        rules=rule_ids(wanted, "linger_users"),
+    )  # fmt: skip
+
+
+# --- client -----------------------------------------------------------------------------------------------------
+
+
+def judge_client(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
+    client = facts["client"]
+    rows = (("server_alive_interval", "serveraliveinterval"), ("server_alive_count_max", "serveralivecountmax"))
+    return [
+        _judge_client_keyword(wanted, client, setting, keyword)
+        for setting, keyword in rows
+        if wanted.get(setting) is not None
+    ]
+
+
+def _judge_client_keyword(wanted: Mapping[str, Any], client: Mapping[str, Any], setting: str, keyword: str) -> Finding:
+    value = wanted[setting]
+    in_force = read_value(keyword, client["effective"].get(keyword))
+    origin = client["sources"].get(keyword) or {}
+    compliant: bool | None = in_force == value
+    why = remedy = overridden_by = None
+    if not client["installed"]:
+        compliant, why = None, "there is no OpenSSH client on this host"
+    elif client["error"]:
+        compliant, why, remedy = False, f"ssh -G says: {client['error']}", f"repair {client['config']}"
+    elif not compliant and origin and not origin["ours"]:
+        overridden_by = f"{origin['source']} {origin['value']}"
+        loser = next((o["source"] for o in origin["overridden"] if o["ours"]), None)
+        why = f"{origin['source']} comes before {loser}, and ssh keeps the first value" if loser else None
+        remedy = f"remove the line, or let {client['drop_in_dir']}/00-session-policy.conf come before it"
+    elif not compliant:
+        why = f"nothing sets it: {_shown(in_force)} is ssh's default"
+    return Finding(
+        "client", KEEPALIVE, setting, value, in_force, compliant, origin.get("source"), overridden_by, why, remedy,
+        rule_ids(wanted, setting),
     )  # fmt: skip

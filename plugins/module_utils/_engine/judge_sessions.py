@@ -72,11 +72,12 @@ def matches(session: Session, filters: Filters, groups: Groups) -> bool:
         and (not filters.ttys or any(tty.replace("/dev/", "", 1) in session.ttys for tty in filters.ttys))
         and (not filters.kinds or session.kind in filters.kinds)
         and (not filters.ids or session.id in filters.ids or session.logind_id in filters.ids)
-        and (not filters.networks or _from(session.remote_host, filters.networks))
+        and (not filters.networks or from_networks(session.remote_host, filters.networks))
     )
 
 
-def _from(host: str | None, networks: Sequence[Any]) -> bool:
+def from_networks(host: str | None, networks: Sequence[Any]) -> bool:
+    """Whether an address is in one of the networks; an unknown one is in none."""
     import ipaddress
 
     try:
@@ -95,7 +96,8 @@ def judge(session: Session, thresholds: Thresholds, protection: Protection, grou
         because.append("age")
     if thresholds.unresponsive and session.peer_unresponsive:
         because.append("unresponsive")
-    if thresholds.closing and session.state == "closing":
+    # What a tmux or screen keeps open is not stuck: somebody left work in it to come back to.
+    if thresholds.closing and session.state == "closing" and not session.work.multiplexers:
         because.append("closing")
     protected = _protected(session, protection, groups)
     return replace(

@@ -71,12 +71,13 @@ class Member(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """One thing an ssh connection is used for."""
+    """One thing an ssh connection is used for. `idle` is of its own terminal; None without one."""
 
     kind: str
     pid: int
     tty: str | None
     command: str
+    idle: int | None = None
 
 
 class Item(NamedTuple):
@@ -213,6 +214,7 @@ class Observation(NamedTuple):
     warnings: tuple[str, ...]
     self_known_by: tuple[str, ...]
     logind_limits: tuple[int | None, int | None]  # SessionsMax, sessions now
+    self_is_local: bool = False
 
 
 def plain(value: Any) -> Any:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Collection, Mapping, Sequence
 
 from .duration import format_duration, parse_duration
+from .model import WORK
 from .order import read_within
 
 # The layers that this version has.
-LAYERS = ("sshd", "shell", "logind")
+LAYERS = ("sshd", "shell", "logind", "multiplexer", "client")
 STATES = ("present", "absent")
 
 # What an operator writes to leave a setting of the profile to the host.
@@ -33,7 +34,8 @@ _NAME = re.compile(r"\w(?:[\w.@+$ -]*[\w$])?")
 class Policy:
     """`values` are what the layers set: seconds, counts and texts; ``None`` leaves the host's own value alone.
 
-    `sshd_main_file` and `logind_main_file` tell whether the distribution's scanners read no drop-ins.
+    `sshd_main_file` and `logind_main_file` tell whether the distribution's scanners read no drop-ins, `scanned`
+    whether the profile is one that scanners look for.
     """
 
     values: dict[str, Any]
@@ -42,9 +44,11 @@ class Policy:
     exempt_users: list[str]
     exempt_groups: list[str]
     confirm_within: int
+    protect: list[str]
     rules: dict[str, dict[str, list[str]]]
     sshd_main_file: bool
     logind_main_file: bool
+    scanned: bool
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -91,6 +95,18 @@ def _max_startups(value: object) -> str:
     return text
 
 
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool) and str(value).lower() not in ("yes", "no", "true", "false"):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return str(value).lower() in ("yes", "true")
+
+
+def _account_names(value: object) -> list[str]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(n, str) and _NAME.fullmatch(n) for n in value):
+        raise ValueError(f"{value!r} is not a list of accounts: write [alice, bob]")
+    return list(dict.fromkeys(value))
+
+
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "idle_timeout": _seconds_or_off,
     "client_alive_interval": _seconds,
@@ -101,14 +117,40 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "max_sessions": _count_from_one,
     "max_startups": _max_startups,
     "max_logins": _count_from_one,
+    "max_session_age": _seconds_or_off,
+    "lock_timeout": _seconds_or_off,
+    "tmux_login_shell": _switch,
+    "linger_users": _account_names,
+    "server_alive_interval": _seconds,
+    "server_alive_count_max": _count_from_one,
 }
 SETTINGS = tuple(_READERS)
-# Everything an operator may set; `hosts` belongs to the playbook.
-VARIABLES = ("profile", "layers", "state", *SETTINGS, "exempt_users", "exempt_groups", "confirm_within", "hosts")
+# What belongs to the playbooks.
+_OF_PLAYBOOKS = ("hosts", "serial", "audit_users", "output", "waivers")
+# Everything an operator may set.
+VARIABLES = (
+    "profile",
+    "layers",
+    "state",
+    *SETTINGS,
+    "exempt_users",
+    "exempt_groups",
+    "confirm_within",
+    "protect",
+    "cleanup",
+    *_OF_PLAYBOOKS,
+)
+# What protects a session from being ended where the operator says nothing.
+PROTECT = tuple(name for name in WORK if name != "locks")
 # Which layers act on a setting.
 _ENFORCED_BY: Mapping[str, tuple[str, ...]] = {
     "idle_timeout": ("shell", "logind"),
     "max_logins": ("logind",),
+    "lock_timeout": ("multiplexer",),
+    "tmux_login_shell": ("multiplexer",),
+    "linger_users": ("multiplexer",),
+    "server_alive_interval": ("client",),
+    "server_alive_count_max": ("client",),
 }
 
 
@@ -128,6 +170,11 @@ def by_distribution(choice: object, host: Mapping[str, Any]) -> Any:
     keys = [f"{name}-{v}" for name in names for v in (version, version.split(".", maxsplit=1)[0])]
     keys += [*names, f"family-{host.get('family')}", "default"]
     return next((choice[key] for key in keys if key in choice), None)
+
+
+def _answers(value: object, asked: object) -> bool:
+    """Whether `value` is what a rule asks for, or stricter: of a clock or a count, less, but not off."""
+    return value == asked or (isinstance(value, int) and isinstance(asked, int) and 0 < value <= asked)
 
 
 def _list(name: str, value: object, example: str, errors: list[str]) -> list[str]:
@@ -209,6 +256,15 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
     exempt_users = _names("exempt_users", chosen.get("exempt_users"), facts.get("users"), errors, warnings)
     exempt_groups = _names("exempt_groups", chosen.get("exempt_groups"), facts.get("groups"), errors, warnings)
 
+    protect = list(PROTECT)
+    if chosen.get("protect") not in (None, ""):
+        protect = _list("protect", chosen["protect"], "editors, transfers", errors)
+        errors += [
+            f"session_policy_protect: there is no work {name!r}: choose from {', '.join(WORK)}"
+            for name in protect
+            if name not in WORK
+        ]
+
     values: dict[str, Any] = {}
     rules: dict[str, dict[str, list[str]]] = {}
     for name, read in _READERS.items():
@@ -226,8 +282,8 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
             errors.append(f"session_policy_{name}: {exc}")
             continue
         ids = by_distribution(entry.get("rules"), host)
-        if ids and values[name] is not None:
-            rules[name] = {profile_name: list(ids)}
+        if (ids or entry.get("also")) and _answers(values[name], by_distribution(entry.get("value"), host)):
+            rules[name] = {**({profile_name: list(ids)} if ids else {}), **(entry.get("also") or {})}
         enforced_by = _ENFORCED_BY.get(name, ("sshd",))
         if state == "present" and set_by_operator is not None and not set(enforced_by) & set(layers):
             warnings.append(f"session_policy_{name} is set, but {_or(enforced_by)} is not among session_policy_layers.")
@@ -238,7 +294,11 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
             + str(sshd.get("config_error"))
         )
     errors += _contradictions(values, sshd)
+    if state == "present":
+        errors += _lock_that_never_comes(values, layers)
     warnings += _doubts(values, sshd)
+    if "multiplexer" in layers and state == "present":
+        warnings += _about_locks(values, facts.get("multiplexer") or {}, [*exempt_users, *exempt_groups])
     setters = (facts.get("shell") or {}).get("setters") or []
     foreign = [setter["source"] for setter in setters if not setter["ours"]]
     if "shell" in layers and values["idle_timeout"] and foreign:
@@ -262,9 +322,11 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
         exempt_users=exempt_users,
         exempt_groups=exempt_groups,
         confirm_within=confirm_within,
+        protect=protect,
         rules=rules,
         sshd_main_file=scanned and main_file_only,
         logind_main_file=scanned and (main_file_only or host.get("family") == "debian"),
+        scanned=scanned,
         errors=errors,
         warnings=warnings,
     )
@@ -278,6 +340,34 @@ def _contradictions(values: Mapping[str, Any], sshd: Mapping[str, Any]) -> list[
             f"switches the ending of unresponsive peers off (here: {sshd.get('version')}): write 1 or more"
         ]
     return []
+
+
+def _lock_that_never_comes(values: Mapping[str, Any], layers: Collection[str]) -> list[str]:
+    """A shell in a pane ends at its own timeout, and a session that logind ends takes the multiplexer with it."""
+    lock, idle = values["lock_timeout"], values["idle_timeout"]
+    if "multiplexer" not in layers or not lock or not idle or lock < idle:
+        return []
+    ends = [layer for layer in ("shell", "logind") if layer in layers]
+    if not ends:
+        return []
+    return [
+        f"session_policy_lock_timeout: a lock after {format_duration(lock)} would never come, because "
+        f"session_policy_idle_timeout ends what is idle after {format_duration(idle)} (layer {_or(ends)}): make the "
+        "lock come sooner, or the end later"
+    ]
+
+
+def _about_locks(values: Mapping[str, Any], seen: Mapping[str, Any], exempt: Sequence[str]) -> list[str]:
+    said = []
+    people = seen.get("no_password") or []
+    if values["lock_timeout"] and people:
+        said.append(
+            f"{', '.join(people[:5])}{' and others' if people[5:] else ''} cannot unlock a locked tmux or screen: the "
+            "account has no password. A new login can attach to the session again."
+        )
+    if values["lock_timeout"] and exempt and (seen.get("screen") or {}).get("program"):
+        said.append(f"screen can exempt nobody: it locks for {', '.join(exempt)}, too.")
+    return said
 
 
 def _doubts(values: Mapping[str, Any], sshd: Mapping[str, Any]) -> list[str]:

@@ -1,12 +1,15 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Findings as a table for a terminal."""
+"""Findings, and what became of sessions, as tables for a terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import Any, Mapping, Sequence
+
+from .duration import format_duration
+from .judge_policy import VALUE
 
 _HEAD = ("CLOCK", "WANTED", "IN FORCE", "WHERE FROM")
 # policy_info's setting for whether the daemon runs what is on disk: a sentence, no row.
@@ -59,8 +62,12 @@ def failures(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def sentence(finding: Mapping[str, Any]) -> str:
     """What is to be said about a finding that is not compliant."""
+    return f"{finding['clock']}, {_label(finding)}: {reasons(finding)}"
+
+
+def reasons(finding: Mapping[str, Any]) -> str:
+    """The sentence without what it is about."""
     in_force = finding.get("in_force")
-    text = f"{finding['clock']}, {_label(finding)}: "
     if finding["setting"] == _RELOAD:
         said = []
     elif finding.get("compliant") is None:
@@ -71,13 +78,15 @@ def sentence(finding: Mapping[str, Any]) -> str:
     if finding.get("overridden_by"):
         said.append(f"overridden by {finding['overridden_by']}")
     said += [str(finding[part]) for part in ("why", "remedy") if finding.get(part)]
-    return text + "; ".join(said) + "."
+    return "; ".join(said) + "."
 
 
 def _label(finding: Mapping[str, Any]) -> str:
+    what = str(finding.get("shell") or finding["setting"])
     if finding.get("user"):
-        return f"{finding['user']}, exempt"
-    return str(finding.get("shell") or finding["setting"])
+        what = f"{finding['user']}, exempt" if finding.get("wanted") is None else f"{finding['user']}: {what}"
+    kind = finding.get("kind") or VALUE
+    return what if kind == VALUE else f"{what}, {kind.replace('_', ' ')}"
 
 
 def _text(value: object) -> str:
@@ -90,3 +99,48 @@ def _tail(path: str, width: int) -> str:
         return path
     tail = path[-(width - 3) :]
     return "..." + tail[max(tail.find("/"), 0) :]
+
+
+_OUTCOME_HEAD = ("USER", "KIND", "AT", "FROM", "IDLE", "OUTCOME", "WHY")
+
+
+def outcomes_table(sessions: Sequence[Mapping[str, Any]], width: int = 80) -> list[str]:
+    """Lines of at most `width` columns, one for each session that session_terminate names.
+
+    WHY is why it was ended or why not; who survived its end and what text was kept follow in lines of their own.
+    """
+    if not sessions:
+        return ["No session is stale."]
+    rows = [_outcome_row(session) for session in sessions]
+    sizes = [max(len(row[i]) for row in [_OUTCOME_HEAD, *rows]) for i in range(len(_OUTCOME_HEAD))]
+    # What is too long is cut where it tells least: addresses and users first.
+    for column, least in ((3, 15), (0, 8), (2, 8), (6, 12), (3, 9)):
+        over = sum(sizes) + 2 * (len(sizes) - 1) - width
+        sizes[column] = max(least, sizes[column] - max(0, over)) if sizes[column] > least else sizes[column]
+    lines = []
+    for row, session in zip([_OUTCOME_HEAD, *rows], [{}, *sessions]):
+        cells = (_cut(cell, size).ljust(size) for cell, size in zip(row, sizes))
+        lines.append("  ".join(cells).rstrip()[:width])
+        for survivor in session.get("survivors") or ():
+            text = f"    {survivor['command']} (pid {survivor['pid']}) stays: {survivor['why']}"
+            lines.append(_cut(text, width))
+        lines += [_cut(f"    text kept in {path}", width) for path in session.get("preserved") or ()]
+    return lines
+
+
+def _outcome_row(session: Mapping[str, Any]) -> tuple[str, ...]:
+    idle = session.get("idle")
+    because = session.get("skipped_because") or session.get("stale_because") or ()
+    return (
+        session.get("user") or "?",
+        session.get("kind") or "?",
+        ",".join(session.get("ttys") or ()) or "-",
+        session.get("remote_host") or "-",
+        "?" if idle is None else format_duration(idle),
+        session["outcome"].replace("_", " "),
+        ", ".join(because),
+    )
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(0, width - 1)] + "~"

@@ -16,13 +16,15 @@ DURATIONS = (
     "channel_idle_timeout",
     "unused_connection_timeout",
     "login_grace_time",
+    "lock_timeout",
+    "server_alive_interval",
 )
-COUNTS = ("client_alive_count_max", "max_sessions", "max_logins")
-SWITCHES = ("tcp_keep_alive", "kill_user_processes")
-LISTS = ("layers", "exempt_users", "exempt_groups")
+COUNTS = ("client_alive_count_max", "max_sessions", "max_logins", "server_alive_count_max")
+SWITCHES = ("tcp_keep_alive", "kill_user_processes", "tmux_login_shell", "scanned")
+LISTS = ("layers", "exempt_users", "exempt_groups", "linger_users")
 OTHER = ("max_startups", "rules", "state")
 # The umbrella's other variables, which nothing here can judge.
-UNJUDGED = ("confirm_within", "linger_users", "max_session_age", "profile", "protect")
+UNJUDGED = ("confirm_within", "max_session_age", "profile", "protect")
 _YES = (True, "yes", "true", "True", "on")
 _NO = (False, "no", "false", "False", "off")
 

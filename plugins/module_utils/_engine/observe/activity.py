@@ -137,7 +137,7 @@ class Activity:
 
     def _idle(self, draft: Draft) -> tuple[int | None, str, int | None]:
         """Idle seconds, the signal they come from, and seconds without output."""
-        typed: list[float] = []
+        typed: dict[str, float] = {}
         output: list[float] = []
         ttys = [tty for tty in self._ttys(draft) if tty]
         for tty in ttys:
@@ -145,21 +145,26 @@ class Activity:
                 found = os.stat(f"{self.roots.dev}/{tty}")
             except OSError:
                 continue
-            typed.append(max(0.0, self.clock.now - found.st_atime))
+            typed[tty] = max(0.0, self.clock.now - found.st_atime)
             output.append(max(0.0, self.clock.now - found.st_mtime))
             opener = next((process for channel, process in draft.channels if channel.tty == tty), None)
             if opener:
                 self._suspect(draft, opener, tty, found)
         quiet = int(min(output)) if output else None
+        draft.channels = [
+            (channel._replace(idle=int(typed[channel.tty])) if channel.tty in typed else channel, process)
+            for channel, process in draft.channels
+        ]
         if ttys and len(typed) < len(ttys):
             return None, "none", quiet
         rest, signal = self._idle_without_terminal(draft)
-        if typed and signal == "absent":
-            return int(min(typed)), "tty_input", quiet
+        last = min(typed.values(), default=None)
+        if last is not None and signal == "absent":
+            return int(last), "tty_input", quiet
         if rest is None:
             return None, "none", quiet
-        if typed and min(typed) <= rest:
-            return int(min(typed)), "tty_input", quiet
+        if last is not None and last <= rest:
+            return int(last), "tty_input", quiet
         return rest, signal, quiet
 
     def _suspect(self, draft: Draft, process: Process, tty: str, found: os.stat_result) -> None:

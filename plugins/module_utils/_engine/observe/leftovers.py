@@ -12,6 +12,7 @@ from typing import Iterable, Sequence
 
 from ..model import Clock, Leftover, Multiplexer, Process, Session, visible
 from .draft import SSHD, Roots, is_server, parse_title
+from .outliving import line_above
 from .procfs import KERNEL_THREAD, Proc
 
 # Uids that people have (login.defs(5), UID_MIN); 65534 is nobody.
@@ -59,9 +60,9 @@ def _of_closing(proc: Proc, clock: Clock, table: dict[int, Process], sessions: S
             continue
         left = [table[member.pid] for member in session.processes if member.pid in table]
         for process in left:
-            if is_server(process) or any(process.pid in _line(table, other) for other in left if is_server(other)):
+            if is_server(process) or any(process.pid in line_above(table, other) for other in left if is_server(other)):
                 continue
-            if any(is_server(table[pid]) for pid in _line(table, process) if pid in table):
+            if any(is_server(table[pid]) for pid in line_above(table, process) if pid in table):
                 continue
             orphan = process.sid not in table
             why = "its shell has ended" if orphan else f"logind calls session {session.logind_id} closing"
@@ -69,15 +70,6 @@ def _of_closing(proc: Proc, clock: Clock, table: dict[int, Process], sessions: S
         if not left:
             why = "logind calls it closing, and no process is in it"
             yield Leftover("closing", why, uid=session.uid, age=session.age, logind_id=session.logind_id)
-
-
-def _line(table: dict[int, Process], process: Process) -> list[int]:
-    """The pids above `process`."""
-    line: list[int] = []
-    while process.ppid in table and process.ppid not in line:
-        line.append(process.ppid)
-        process = table[process.ppid]
-    return line
 
 
 def _processes(

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Sequence
 
 from ..journal import shown_history
-from . import host, limits, logind, shell, sshd
+from . import client, host, limits, logind, multiplexer_lock, scanner, shell, sshd
 from .command import Runner, run_together
 from .tree import Tree
 
@@ -53,6 +53,8 @@ def observe_policy(
         **sshd.questions(tree, platform, daemon, list(existing)),
         **logind.questions(tree),
         **host.questions(tree),
+        **client.questions(tree, platform, root),
+        **multiplexer_lock.questions(tree, root, existing),
     }
     answers = run(asked)
 
@@ -72,6 +74,9 @@ def observe_policy(
         "logind": asdict(seen_logind),
         "limits": asdict(limits.observe_limits(tree)),
         "transactions": shown_history(tree.root or "/"),
+        "client": asdict(client.observe_client(tree, platform, answers)),
+        "multiplexer": asdict(multiplexer_lock.observe_multiplexer(tree, platform, answers)),
+        "scanner": scanner.observe_scanner(tree, platform, major, seen_sshd.config) if seen_sshd.config else {},
         "users": {name: {"existing": ids is not None} for name, ids in accounts.items()},
         "groups": {name: {"existing": found is not None, "members": found or []} for name, found in members.items()},
     }

@@ -18,12 +18,14 @@ from ..model import Process
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD
 UNSET = 4294967295  # (unsigned) -1: no audit session, no login uid
 _SESSION_SCOPE = re.compile(rb"/session-([A-Za-z0-9_]+)\.scope(?:/|$)", re.M)
+_SERVICE = re.compile(rb"/system\.slice/(?:[^/\n]+\.slice/)*([^/\n]+\.service)(?:/|$)", re.M)
 _USER_MANAGER = re.compile(rb"/user@([0-9]+)\.service(?:/|$)", re.M)
 
 
 class Cgroup(NamedTuple):
     session: str | None  # logind's session id
     manager: bool  # inside a user's service manager
+    service: str | None = None  # the unit of a system service
 
 
 def parse_stat(data: bytes) -> Process | None:
@@ -170,7 +172,12 @@ class Proc:
     def cgroup(self, pid: int) -> Cgroup:
         data = self.read(f"{pid}/cgroup") or b""
         session = _SESSION_SCOPE.search(data)
-        return Cgroup(session.group(1).decode() if session else None, _USER_MANAGER.search(data) is not None)
+        service = _SERVICE.search(data)
+        return Cgroup(
+            session.group(1).decode() if session else None,
+            _USER_MANAGER.search(data) is not None,
+            service.group(1).decode("utf-8", "replace") if service else None,
+        )
 
     def number(self, path: str) -> int | None:
         """The number in a one-number file; None where it is unset (-1), too."""

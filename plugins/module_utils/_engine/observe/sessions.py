@@ -37,6 +37,8 @@ from .procfs import KERNEL_THREAD, Proc, terminal
 from .sockets import Connection, socket_inode
 
 _MANAGER_CLASSES = ("manager", "manager-early")
+# What starts tasks without anybody being logged in.
+_SCHEDULERS = ("cron", "crond", "anacron", "atd", "fcron")
 _FILE_TRANSFERS = ("sftp-server", "scp", "rsync", "rsync-ssl")
 
 
@@ -111,7 +113,7 @@ class _Look:
         )
         if sample:
             activity.wait(sample)
-        own, known_by = self._own(activity)
+        own, known_by, is_local = self._own(activity)
         sessions = activity.sessions(self._boot_id(), own)
         found: tuple[Leftover, ...] = ()
         if want_leftovers:
@@ -128,6 +130,7 @@ class _Look:
             tuple(self.warnings + activity.warnings),
             known_by,
             self.logind_limits,
+            is_local,
         )
 
     def _boot_id(self) -> str:
@@ -456,8 +459,12 @@ class _Look:
 
     # --- whose connection is ours -----------------------------------------------------------------------------------
 
-    def _own(self, activity: Activity) -> tuple[list[Draft], tuple[str, ...]]:
-        """The sessions that we run in, and what says so: any witness will do, for each of them can be missing."""
+    def _own(self, activity: Activity) -> tuple[list[Draft], tuple[str, ...], bool]:
+        """The sessions that we run in, and what says so: any witness will do, for each of them can be missing.
+
+        The third is whether it is certain that we came by no ssh connection: a service or cron started us, or we were
+        put into this PID namespace from outside.
+        """
         me = self.roots.own_pid()
         line, pid = [me], me
         while pid in self.table and self.table[pid].ppid not in (0, 1, *line):
@@ -483,7 +490,13 @@ class _Look:
             if any(witnesses.values()):
                 own.append(draft)
                 known_by.update((name, None) for name, true in witnesses.items() if true)
-        return own, tuple(known_by)
+        top = self.table.get(line[-1])
+        service = self.proc.cgroup(me).service
+        is_local = not peers and (
+            (service is not None and not service.startswith(("ssh.", "sshd.", "ssh@", "sshd@")))
+            or (top is not None and (top.ppid == 0 or top.comm in _SCHEDULERS))
+        )
+        return own, tuple(known_by), is_local
 
     def _say_what_was_hidden(self) -> None:
         if self.roots.euid() != 0:

@@ -21,7 +21,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ..platforms.platform import Platform
 from .command import Answer, Command, Runner
-from .sshd_config import Setting, canonical, global_settings, read_config
+from .sshd_config import Setting, canonical, global_settings, origin, read_config
 from .tree import Tree
 
 POLICY_KEYWORDS = (
@@ -277,7 +277,7 @@ def observe_sshd(
             warnings.append(f"sshd does not say what is in force for {user}: {_words(answer)}")
 
     written = global_settings(config)
-    sources = {k: _sources(written[k]) for k in POLICY_KEYWORDS if k in written}
+    sources = {k: origin(written[k]) for k in POLICY_KEYWORDS if k in written}
     by_option = _options_on_command_line(options)
     sources.update({k: v for k, v in by_option.items() if k in POLICY_KEYWORDS})
     warnings += _disagreements(sources, effective)
@@ -386,18 +386,6 @@ def _verdict(test: Answer, root: bool, warnings: list[str]) -> tuple[bool | None
         warnings.append(f"What sshd has in force is not known: {why}.")
         return None, words
     return False, words
-
-
-def _sources(settings: Sequence[Setting]) -> dict[str, Any]:
-    first = settings[0]
-    return {
-        "source": first.source,
-        "value": canonical(first.keyword, first.args),
-        "ours": first.ours,
-        "overridden": [
-            {"source": s.source, "value": canonical(s.keyword, s.args), "ours": s.ours} for s in settings[1:]
-        ],
-    }
 
 
 def _options_on_command_line(options: Sequence[str]) -> dict[str, dict[str, Any]]:

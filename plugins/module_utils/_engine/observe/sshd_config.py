@@ -1,13 +1,16 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""sshd_config as sshd reads it: Include, Match, first value wins (servconf.c), with the place of every value."""
+"""sshd_config as sshd reads it: Include, Match, first value wins (servconf.c), with the place of every value.
+
+ssh_config is read in the same way (readconf.c), with Host beside Match.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Sequence
 
 from .tree import Tree, our_lines
 
@@ -21,7 +24,7 @@ _TIME_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 @dataclass(frozen=True)
 class Setting:
-    """One assignment. `match` is the criteria text of the Match block it stands in, None when it is global."""
+    """One assignment. `match` is the criteria text of the block it stands in, None when it is global."""
 
     keyword: str
     args: tuple[str, ...]
@@ -44,7 +47,7 @@ class Config:
     settings: tuple[Setting, ...]
     files: tuple[str, ...]  # every file that is read, in order
     watched: tuple[str, ...]  # the files, and the folders whose content decides which files are read
-    # Include lines of the main file that stand before any Match: (line, pattern)
+    # Include lines of the main file that stand before any block: (line, pattern)
     includes: tuple[tuple[int, str], ...]
 
 
@@ -101,9 +104,15 @@ def _word(text: str, at: int, quotes: str, keyword: bool) -> tuple[str, int]:
     return "".join(parts), at
 
 
-def read_config(tree: Tree, main: str, version: tuple[int, ...] | None = None) -> Config:
-    """Everything that `main` says and includes. Never raises: what cannot be read is in `tree.unreadable`."""
-    reader = _Reader(tree, main, quotes='"' if version and version < (8, 7) else "\"'")
+def read_config(
+    tree: Tree, main: str, version: tuple[int, ...] | None = None, everybody: Sequence[tuple[str, str]] = ()
+) -> Config:
+    """Everything that `main` says and includes. Never raises: what cannot be read is in `tree.unreadable`.
+
+    Args:
+        everybody: blocks that count as global, for example ("host", "*").
+    """
+    reader = _Reader(tree, main, '"' if version and version < (8, 7) else "\"'", everybody)
     reader.read(main, None, 0)
     return Config(
         tuple(reader.settings), tuple(reader.files), tuple(dict.fromkeys(reader.watched)), tuple(reader.includes)
@@ -111,10 +120,11 @@ def read_config(tree: Tree, main: str, version: tuple[int, ...] | None = None) -
 
 
 class _Reader:
-    def __init__(self, tree: Tree, main: str, quotes: str) -> None:
+    def __init__(self, tree: Tree, main: str, quotes: str, everybody: Sequence[tuple[str, str]]) -> None:
         self.tree = tree
         self.main = main
         self.quotes = quotes
+        self.everybody = everybody
         self.settings: list[Setting] = []
         self.files: list[str] = []
         self.watched: list[str] = []
@@ -132,8 +142,8 @@ class _Reader:
             keyword, args = split_line(line, self.quotes)
             if not keyword:
                 continue
-            if keyword == "match":
-                match = " ".join(args)
+            if keyword in ("match", "host"):
+                match = None if (keyword, " ".join(args)) in self.everybody else " ".join(args)
             elif keyword == "include":
                 for pattern in args:
                     self._include(pattern, match, depth, path, number)
@@ -162,6 +172,19 @@ def global_settings(config: Config) -> dict[str, list[Setting]]:
     return found
 
 
+def origin(settings: Sequence[Setting]) -> dict[str, Any]:
+    """Where the value in force comes from, and what loses against it."""
+    first = settings[0]
+    return {
+        "source": first.source,
+        "value": canonical(first.keyword, first.args),
+        "ours": first.ours,
+        "overridden": [
+            {"source": s.source, "value": canonical(s.keyword, s.args), "ours": s.ours} for s in settings[1:]
+        ],
+    }
+
+
 def sshd_seconds(text: str) -> int | None:
     """A TIME of sshd_config(5) (``300``, ``5m``, ``1h30m``, any case) in seconds; None if it is none."""
     total = 0
@@ -175,7 +198,7 @@ def sshd_seconds(text: str) -> int | None:
     return total if text else None
 
 
-TIMES: set[str] = {"clientaliveinterval", "logingracetime", "unusedconnectiontimeout"}
+TIMES: set[str] = {"clientaliveinterval", "logingracetime", "serveraliveinterval", "unusedconnectiontimeout"}
 
 
 def canonical(keyword: str, args: Sequence[str]) -> str:
@@ -186,7 +209,7 @@ def canonical(keyword: str, args: Sequence[str]) -> str:
         if seconds is None or (keyword == "unusedconnectiontimeout" and seconds == 0):
             return "none" if keyword == "unusedconnectiontimeout" else value
         return str(seconds)
-    if keyword in ("clientalivecountmax", "maxsessions"):
+    if keyword in ("clientalivecountmax", "maxsessions", "serveralivecountmax"):
         return str(int(value)) if re.fullmatch(r"[0-9]{1,10}", value) else value
     if keyword == "maxstartups" and re.fullmatch(r"[0-9]{1,10}", value):
         return f"{value}:30:{value}"  # servconf.c leaves the rate at its default

@@ -13,4 +13,5 @@ PLATFORM = Platform(
     sshd_units=("sshd",),
     bashrcs=("/etc/bash/bashrc",),
     zshrcs=("/etc/zsh/zshrc",),
+    locker_package="busybox-suid",
 )

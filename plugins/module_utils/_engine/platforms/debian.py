@@ -14,5 +14,7 @@ PLATFORM = Platform(
     bashrcs=("/etc/bash.bashrc",),
     zshrcs=("/etc/zsh/zshrc",),
     csh_dir="/etc/csh/cshrc.d",
+    locker_package="vlock",
     scanner_main_file=("debian:10", "debian:11", "debian:12", "debian:13"),
+    scanner_tmout_three_lines=("ubuntu",),
 )

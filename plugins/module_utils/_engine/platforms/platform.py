@@ -23,5 +23,12 @@ class Platform:
     csh_dir: str | None = None  # a folder of snippets that csh reads; `csh_suffix` is how their names must end
     csh_suffix: str = ""
     profile_dir: str = "/etc/profile.d"
+    ssh_configs: tuple[str, ...] = ("/etc/ssh/ssh_config",)
+    ssh_drop_in_dir: str = "/etc/ssh/ssh_config.d"
+    locker_package: str = "kbd"  # what vlock comes in
     # "ID:MAJOR" of releases whose scanner content reads only the main sshd_config.
     scanner_main_file: tuple[str, ...] = ()
+    # "ID:MAJOR" of releases whose scanner content reads logind's drop-ins, and none but them.
+    scanner_logind_drop_ins: tuple[str, ...] = ()
+    # IDs whose scanner content wants TMOUT in three lines (set, readonly, export) and not in one typeset.
+    scanner_tmout_three_lines: tuple[str, ...] = ()

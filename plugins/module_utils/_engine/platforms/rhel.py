@@ -16,4 +16,7 @@ PLATFORM = Platform(
     csh_dir="/etc/profile.d",
     csh_suffix=".csh",
     scanner_main_file=("rhel:8", "centos:8", "rocky:8", "almalinux:8", "ol:8"),
+    scanner_logind_drop_ins=tuple(
+        f"{name}:{major}" for name in ("rhel", "centos", "rocky", "almalinux", "ol") for major in (9, 10)
+    ),
 )

@@ -10,12 +10,15 @@ from .platform import Platform
 PLATFORM = Platform(
     family="suse",
     ids=("sles", "sled", "sle", "suse", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sle_hpc", "sles_sap"),
-    # Where /etc has no sshd_config, sshd reads the vendor's.
+    # Where /etc has no such file, the vendor's is read.
     sshd_configs=("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"),
+    ssh_configs=("/etc/ssh/ssh_config", "/usr/etc/ssh/ssh_config"),
     sshd_units=("sshd",),
     # bash.bashrc is the vendor's and says so; it sources this one last.
     bashrcs=("/etc/bash.bashrc.local",),
     zshrcs=("/etc/zshrc",),
     csh_dir="/etc/profile.d",
     csh_suffix=".csh",
+    scanner_logind_drop_ins=("sles:15", "sled:15", "sles_sap:15"),
+    scanner_tmout_three_lines=("sles", "sled", "sles_sap"),
 )

@@ -43,6 +43,16 @@ FACTS = {
     },
     "limits": {"maxlogins": {"value": 10, "source": "/etc/security/limits.d/x:1", "ours": True}, "active": True},
     "groups": {},
+    "scanner": {
+        "client_alive_interval": [{"source": "/etc/ssh/sshd_config:6", "value": 300}],
+        "client_alive_count_max": [{"source": "/etc/ssh/sshd_config:7", "value": 3}],
+        "login_grace_time": [{"source": "/etc/ssh/sshd_config:8", "value": 60}],
+        "max_sessions": [{"source": "/etc/ssh/sshd_config:9", "value": 10}],
+        "max_startups": [{"source": "/etc/ssh/sshd_config:10", "value": "10:30:60"}],
+        "idle_timeout.shell": [{"source": "/etc/profile.d/00-session-policy.sh:9", "value": 900}],
+        "idle_timeout.logind": [{"source": "/etc/systemd/logind.conf:3", "value": 900}],
+        "max_logins": [{"source": "/etc/security/limits.d/x:1", "value": 10}],
+    },
 }  # fmt: skip
 WANTED = {
     "layers": ["sshd", "shell", "logind"], "idle_timeout": 900, "client_alive_interval": 300,
@@ -362,3 +372,189 @@ def test_off_is_off():
         logind__effective__StopIdleSessionUSec=None,
     )
     assert {f["compliant"] for f in findings} == {True}
+
+
+# --- multiplexer and client ---------------------------------------------------------------------------------------
+
+TMUX = {
+    "program": "/usr/bin/tmux", "config": "/etc/tmux.conf", "config_mode": "0644", "lock_after_time": 540,
+    "lock_command": "vlock", "lock_command_exists": True, "error": None, "complaint": None, "by_user": {},
+    "sources": {"lock-after-time": {"source": "/etc/tmux.conf:2", "value": "540", "ours": True}},
+}  # fmt: skip
+SCREEN = {"program": None, "config": "/etc/screenrc", "idle": None, "source": None, "text": None, "ours": False}
+LOCKS = {"tmux": TMUX, "screen": SCREEN, "shells": {"tmux": []}, "linger": {}}
+CLIENT = {
+    "installed": True, "error": None, "config": "/etc/ssh/ssh_config", "drop_in_dir": "/etc/ssh/ssh_config.d",
+    "effective": {"serveraliveinterval": "60", "serveralivecountmax": "3"}, "sources": {},
+}  # fmt: skip
+
+
+def judge_locks(wanted=None, tmux=(), screen=(), **changes):
+    seen = {**LOCKS, "tmux": {**TMUX, **dict(tmux)}, "screen": {**SCREEN, **dict(screen)}, **changes}
+    return judge({"layers": ["multiplexer"], **(wanted or {"lock_timeout": 540})}, multiplexer=seen)
+
+
+def test_a_lock_that_is_in_force():
+    (found,) = judge_locks()
+    assert (found["compliant"], found["shell"], found["source"]) == (True, "tmux", "/etc/tmux.conf:2")
+
+
+@pytest.mark.parametrize(
+    ("tmux", "compliant", "words"),
+    [
+        ({"lock_after_time": 0, "sources": {}}, False, "does not set lock-after-time"),
+        ({"lock_after_time": 0, "complaint": "/etc/tmux.conf:3: syntax error"}, False, "syntax error"),
+        ({"lock_command_exists": False, "lock_command": "lock -np"}, False, "'lock -np', which is not there"),
+        ({"config_mode": "0640"}, False, "has mode 0640: the users' tmux can't read it"),
+        ({"lock_after_time": None, "error": "it did not answer in time and was stopped"}, None, "could not be asked"),
+        ({"program": None}, None, "neither tmux nor screen is installed"),
+    ],
+)
+def test_a_lock_that_is_not(tmux, compliant, words):
+    (found,) = judge_locks(tmux=tmux)
+    assert found["compliant"] is compliant and words in found["why"]
+
+
+def test_what_sets_another_lock_is_named():
+    foreign = {"source": "/etc/tmux.conf:9", "value": "0", "ours": False}
+    (found,) = judge_locks(tmux={"lock_after_time": 0, "sources": {"lock-after-time": foreign}})
+    assert (found["compliant"], found["overridden_by"]) == (False, "/etc/tmux.conf:9 0")
+    screen = {"program": "/usr/bin/screen", "source": "/etc/screenrc:7", "text": "idle off"}
+    assert (
+        only(judge_locks(screen=screen), "lock_timeout", shell="screen")["overridden_by"] == "/etc/screenrc:7 idle off"
+    )
+    screen.update(source=None, text=None)
+    assert (
+        "does not say 'idle 540 lockscreen'" in only(judge_locks(screen=screen), "lock_timeout", shell="screen")["why"]
+    )
+
+
+def test_who_is_exempt_is_not_to_be_locked():
+    by_user = {name: {"lock_after_time": after, "error": None} for name, after in (("backup", 0), ("deploy", 540))}
+    wanted = {"lock_timeout": 540, "exempt_users": ["backup", "deploy", "unknown"]}
+    found = judge_locks(wanted, tmux={"by_user": by_user})
+    assert [(f["user"], f["compliant"]) for f in found] == [(None, True), ("backup", True), ("deploy", False)]
+
+
+def test_login_shells_and_who_lingers():
+    wanted = {"tmux_login_shell": False, "linger_users": ["bob", "alice"]}
+    shells, linger = judge_locks(wanted, linger={"alice": True, "bob": False})
+    assert (shells["compliant"], linger["compliant"], linger["in_force"]) == (True, True, "alice, bob")
+    shells, linger = judge_locks(wanted, shells={"tmux": ["/etc/shells:9"]}, linger={"alice": True})
+    assert (shells["compliant"], shells["source"]) == (False, "/etc/shells:9")
+    assert (linger["compliant"], linger["why"]) == (False, "bob does not linger")
+    assert judge_locks({"tmux_login_shell": True}) == []
+
+
+def judge_keepalive(**changes):
+    wanted = {"layers": ["client"], "server_alive_interval": 60, "server_alive_count_max": 3}
+    return judge(wanted, client={**CLIENT, **changes})
+
+
+def test_keepalives_of_clients():
+    assert [f["compliant"] for f in judge_keepalive()] == [True, True]
+    assert [f["compliant"] for f in judge_keepalive(installed=False, effective={})] == [None, None]
+    broken = judge_keepalive(error="Bad configuration option: perhaps", effective={})
+    assert [f["compliant"] for f in broken] == [False, False] and "perhaps" in broken[0]["why"]
+    source = {"source": "/etc/ssh/ssh_config.d/00-a.conf:1", "value": "5", "ours": False, "overridden": [
+        {"source": "/etc/ssh/ssh_config.d/00-session-policy.conf:4", "value": "60", "ours": True}]}  # fmt: skip
+    effective = {"serveraliveinterval": "5", "serveralivecountmax": "3"}
+    found = judge_keepalive(effective=effective, sources={"serveraliveinterval": source})[0]
+    assert (found["compliant"], found["overridden_by"]) == (False, "/etc/ssh/ssh_config.d/00-a.conf:1 5")
+    assert "comes before /etc/ssh/ssh_config.d/00-session-policy.conf:4" in found["why"]
+    assert "0 is ssh's default" in judge_keepalive(effective={"serveraliveinterval": "0"})[0]["why"]
+
+
+# --- what scanners read, next to what is in force
+
+SCANNED = {**WANTED, "scanned": True}
+MAIN = "/etc/ssh/sshd_config:6"
+
+
+def kinds(findings):
+    return [(f["kind"], f["layer"], f["setting"], f["compliant"]) for f in findings if f["kind"] != "value"]
+
+
+def test_where_text_and_effect_agree_there_is_nothing_more_to_say():
+    assert kinds(judge(SCANNED)) == []
+    nothing = {"scanner": {name: [] for name in FACTS["scanner"]}, "sshd__effective__clientaliveinterval": "0"}
+    assert ("effect_only", "sshd", "client_alive_interval", False) not in kinds(judge(SCANNED, **nothing))
+    assert kinds(judge({**WANTED, "scanned": False}, scanner={name: [] for name in FACTS["scanner"]})) == []
+
+
+def test_text_that_has_no_effect():
+    findings = judge(SCANNED, sshd__effective__clientaliveinterval="0")
+    assert kinds(findings) == [("text_only", "sshd", "client_alive_interval", False)]
+    found = only(findings, "client_alive_interval", kind="text_only")
+    assert found["source"] == MAIN
+    assert found["why"] == f"a scanner passes this host for the text in {MAIN}, but in force is 0"
+
+
+def test_text_for_a_clock_that_nothing_here_enforces():
+    findings = judge(SCANNED, logind__sees_ssh_ttys=False)
+    assert kinds(findings) == [("text_only", "logind", "idle_timeout", None)]
+
+
+@pytest.mark.parametrize("hits", [[], [{"source": MAIN, "value": "5m"}],
+                                  [{"source": MAIN, "value": 300}, {"source": MAIN, "value": 0}]])  # fmt: skip
+def test_effect_that_a_scanner_will_not_see(hits):
+    findings = judge(SCANNED, scanner__client_alive_interval=hits)
+    assert kinds(findings) == [("effect_only", "sshd", "client_alive_interval", False)]
+    assert only(findings, "client_alive_interval", kind="value")["compliant"] is True
+    assert only(findings, "client_alive_interval", kind="effect_only")["remedy"]
+
+
+def test_one_shell_that_goes_on_is_enough_for_text_only():
+    shells = {
+        "bash": FACTS["shell"]["login"]["bash"],
+        "zsh": {"tmout": 0, "readonly": True, "exported": True, "error": None},
+    }
+    assert kinds(judge(SCANNED, shell__login=shells)) == [("text_only", "shell", "idle_timeout", False)]
+
+
+def test_a_limit_whose_text_must_be_one_more_than_its_effect():
+    """Debian's pam_limits without utmp counts the login that is just coming twice."""
+    facts = {
+        "host__utmp": False,
+        "limits__maxlogins__value": 11,
+        "scanner__max_logins": [{"source": "/etc/security/limits.d/x:1", "value": 11}],
+    }
+    found = only(judge(SCANNED, **facts), "max_logins", kind="effect_only")
+    assert "waive it" in found["remedy"]
+
+
+def test_everything_that_is_not_in_force_has_a_remedy_of_one_line():
+    nothing = {name: "none" if "timeout" in name else "0" for name in FACTS["sshd"]["effective"]}
+    shells = {"bash": {"tmout": None, "readonly": False, "exported": False, "error": None}}
+    for finding in judge(SCANNED, sshd__effective=nothing, shell__login=shells):
+        if finding["compliant"] is False:
+            assert finding["remedy"] and "\n" not in finding["remedy"]
+
+
+# --- accounts that were asked about
+
+MATCH = {
+    "criteria": "User dave", "keyword": "clientaliveinterval", "value": "2h", "source": "/etc/ssh/sshd_config:90",
+    "ours": False,
+}  # fmt: skip
+
+
+def test_an_account_that_a_match_block_gives_another_value():
+    by_user = {
+        "dave": {"clientaliveinterval": "7200", "clientalivecountmax": "3", "maxsessions": "10"},
+        "alice": {"clientaliveinterval": "300", "clientalivecountmax": "3", "maxsessions": "10"},
+    }
+    findings = judge(sshd__effective_by_user=by_user, sshd__matches=[MATCH])
+    found = only(findings, "client_alive_interval", user="dave")
+    assert (found["in_force"], found["compliant"]) == (7200, False)
+    assert found["overridden_by"] == "/etc/ssh/sshd_config:90 2h"
+    assert {f["compliant"] for f in findings if f["user"] == "alice"} == {True}
+    assert len([f for f in findings if f["user"] == "alice"]) == 3
+
+
+def test_an_account_whose_login_shell_has_another_timeout():
+    shell = {"tmout": 0, "readonly": True, "exported": True, "error": None}
+    findings = judge(shell__login_by_user={"dave": shell})
+    assert only(findings, "idle_timeout", user="dave")["compliant"] is False
+    exempt = judge({**WANTED, "exempt_users": ["dave"]}, shell__login_by_user={"dave": shell})
+    assert only(exempt, "idle_timeout", user="dave")["compliant"] is True

@@ -71,6 +71,7 @@ def test_layout(name):
     ]
     assert facts["host"]["family"] == family
     assert facts["host"]["init"] == init
+    assert facts["multiplexer"]["locker_package"] == {"debian": "vlock", "alpine": "busybox-suid"}.get(family, "kbd")
     sshd = facts["sshd"]
     assert sshd["unit"] == unit
     assert sshd["version_number"] == number

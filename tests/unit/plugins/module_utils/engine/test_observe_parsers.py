@@ -76,23 +76,24 @@ def test_a_tree_with_holes(tmp_path):
     (tmp_path / "self").mkdir()
     proc = procfs.Proc(str(tmp_path))
     assert list(proc.processes()) == [9]
-    assert proc.cgroup(9) == (None, False) and proc.arguments(9) == ()
+    assert proc.cgroup(9) == (None, False, None) and proc.arguments(9) == ()
     assert proc.descriptors(9) == [] and proc.io(9) is None and proc.environment(9) == {} and proc.process(7) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "session", "manager"),
+    ("text", "found"),
     [
-        ("0::/user.slice/user-1001.slice/session-70.scope\n", "70", False),
-        ("1:name=systemd:/user.slice/user-1001.slice/session-c3.scope\n0::/\n", "c3", False),
-        ("0::/user.slice/user-1001.slice/user@1001.service/tmux.scope\n", None, True),
-        ("0::/system.slice/session-killer.service\n", None, False),
+        ("0::/user.slice/user-1001.slice/session-70.scope\n", ("70", False, None)),
+        ("1:name=systemd:/user.slice/user-1001.slice/session-c3.scope\n0::/\n", ("c3", False, None)),
+        ("0::/user.slice/user-1001.slice/user@1001.service/tmux.scope\n", (None, True, None)),
+        ("0::/system.slice/session-killer.service\n", (None, False, "session-killer.service")),
+        ("0::/system.slice/system-getty.slice/getty@tty1.service\n", (None, False, "getty@tty1.service")),
     ],
 )
-def test_cgroups(tmp_path, text, session, manager):
+def test_cgroups(tmp_path, text, found):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "cgroup").write_text(text)
-    assert procfs.Proc(str(tmp_path)).cgroup(1) == (session, manager)
+    assert procfs.Proc(str(tmp_path)).cgroup(1) == found
 
 
 @given(st.text())

@@ -66,8 +66,15 @@ def test_cis_differs_by_distribution(host, count_max):
     [
         (
             "stig",
-            {"idle_timeout": 600, "client_alive_interval": 600, "client_alive_count_max": 1, "max_logins": 10},
-            ["sshd", "shell", "logind"],
+            {
+                "idle_timeout": 600,
+                "client_alive_interval": 600,
+                "client_alive_count_max": 1,
+                "max_logins": 10,
+                "lock_timeout": 540,
+                "tmux_login_shell": False,
+            },
+            ["sshd", "shell", "logind", "multiplexer"],
         ),
         (
             "pci_dss",
@@ -97,7 +104,19 @@ def test_the_other_profiles(profile, wanted, layers):
     ],
 )
 def test_values_carry_their_rules(profile, host, setting, ids):
-    assert resolve(PROFILES, {"profile": profile}, {"host": host}).rules[setting] == {profile: ids}
+    assert resolve(PROFILES, {"profile": profile}, {"host": host}).rules[setting][profile] == ids
+
+
+def test_rules_that_hold_on_every_distribution_come_along():
+    debian = resolve(PROFILES, {"profile": "stig"}, {"host": DEBIAN_12}).rules
+    assert debian["client_alive_interval"] == {"srg": ["SRG-OS-000163-GPOS-00072"], "nist": ["AC-12", "SC-10"]}
+    assert debian["max_logins"] == {"nist": ["AC-10"]}
+    assert resolve(PROFILES, {}, {"host": ROCKY_9}).rules["idle_timeout"]["pci_dss"] == ["8.2.8"]
+
+
+@pytest.mark.parametrize(("idle", "claimed"), [("15m", True), (300, True), (901, False), ("2h", False)])
+def test_a_laxer_value_than_the_profiles_does_not_claim_its_rules(idle, claimed):
+    assert ("idle_timeout" in resolve(PROFILES, {"idle_timeout": idle}, {"host": DEBIAN_12}).rules) is claimed
 
 
 def test_a_value_that_is_not_set_has_no_rules():
@@ -148,7 +167,7 @@ def test_0_sets_no_such_clock(off):
         ({"exempt_groups": ["a\nMatch all"]}, "is not the name of one group"),
         ({"exempt_groups": ["ops "]}, "'ops ' is not the name of one group"),
         ({"idle_timout": 5}, "session_policy_idle_timout is no variable"),
-        ({"max_session_age": "1d"}, "session_policy_max_session_age is no variable"),
+        ({"max_session_length": "1d"}, "session_policy_max_session_length is no variable"),
     ],
 )
 def test_bad_input_gets_a_sentence(chosen, said):
@@ -236,7 +255,7 @@ def test_the_nearest_distribution_wins():
 def test_the_specification_names_the_same_variables():
     spec = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    names = {f"session_policy_{name}" for name in VARIABLES} - {"session_policy_hosts"}
+    names = {f"session_policy_{name}" for name in VARIABLES} - {"session_policy_hosts", "session_policy_serial"}
     assert set(spec) == set(defaults) == names
     assert set(spec["session_policy_layers"]["choices"]) == set(LAYERS)
     assert set(spec["session_policy_profile"]["choices"]) == set(PROFILES)
@@ -268,9 +287,11 @@ def test_a_good_value_arrives_as_it_is(profile, setting, value):
     if setting == "max_startups":
         value %= 3600
         value += 1
-    resolved = resolve(PROFILES, {"profile": profile, setting: value})
+    wish = {"tmux_login_shell": bool(value % 2), "linger_users": [f"u{value}"]}.get(setting, value)
+    # The lock of a profile must come before an end that is wished for.
+    resolved = resolve(PROFILES, {"profile": profile, "lock_timeout": 1, "idle_timeout": 2**30, setting: wish})
     assert resolved.errors == []
-    assert str(resolved.values[setting]) == str(value)
+    assert str(resolved.values[setting]) == str(wish)
 
 
 def test_an_sshd_that_refuses_its_configuration_is_refused_where_sshd_is_to_be_set():
@@ -278,3 +299,31 @@ def test_an_sshd_that_refuses_its_configuration_is_refused_where_sshd_is_to_be_s
     (error,) = resolve(PROFILES, {"layers": ["sshd", "shell"]}, broken).errors
     assert "nothing was touched" in error and "line 3: Bad configuration option" in error
     assert resolve(PROFILES, {"layers": ["shell"]}, broken).errors == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ends"),
+    [
+        ({}, None),
+        ({"lock_timeout": "10m"}, "layer shell or logind"),
+        ({"lock_timeout": "15m", "layers": ["shell", "multiplexer"]}, "layer shell"),
+        ({"idle_timeout": "9m", "layers": ["logind", "multiplexer"]}, "layer logind"),
+        ({"lock_timeout": "15m", "layers": ["sshd", "multiplexer"]}, None),
+        ({"lock_timeout": "15m", "layers": ["shell"]}, None),
+        ({"lock_timeout": "15m", "idle_timeout": 0}, None),
+        ({"lock_timeout": "15m", "state": "absent"}, None),
+        ({"lock_timeout": 0}, None),
+    ],
+)
+def test_a_lock_that_could_never_come_is_refused(chosen, ends):
+    errors = resolve(PROFILES, {"profile": "stig", **chosen}).errors
+    assert len(errors) == (ends is not None)
+    assert ends is None or (ends in errors[0] and "would never come" in errors[0])
+
+
+def test_who_can_never_unlock_and_what_screen_cannot_do_is_said():
+    facts = {"multiplexer": {"no_password": ["a", "b", "c", "d", "e", "f"], "screen": {"program": "/usr/bin/screen"}}}
+    said = resolve(PROFILES, {"profile": "stig", "exempt_users": ["backup"]}, facts).warnings
+    assert any(w.startswith("a, b, c, d, e and others cannot unlock") for w in said)
+    assert any("it locks for backup, too" in w for w in said)
+    assert resolve(PROFILES, {"profile": "cis", "exempt_users": ["backup"]}, facts).warnings == []
