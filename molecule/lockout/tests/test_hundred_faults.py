@@ -102,6 +102,8 @@ def controller_dies(host, chance):
     client.kill()
     client.wait()
     client.stdout.close()
+    # What it began goes on without it, and on a busy machine changes something only after a look too soon.
+    until(lambda: not host.exec("ps -eo args= | grep '[c]ontroller.py'; true").stdout, 60)
 
 
 def module_dies(host, chance):
