@@ -243,7 +243,7 @@ def test_a_second_controller_waits_or_is_refused(machine, tree):
     arguments = config(machine, GOOD, confirm_within=WITHIN)
     first = machine.module("config_transaction", **arguments)
     assert first["pending"]
-    other = config(machine, GOOD + "LoginGraceTime 60\n", confirm_within=WITHIN)
+    other = config(machine, GOOD + "LoginGraceTime 60\n", confirm_within=60)
     wait = machine.start("config_transaction", **other)
     planned = machine.module("config_transaction", check=True, **other)
     assert "waits for its confirmation" in str(planned["warnings"])
