@@ -132,7 +132,7 @@ options:
   rescue:
     description:
       - Commands that bring the service up again if it has died of the files that are taken back. They must do nothing
-        to a service that lives. They are run after O(apply), if that fails or, with O(logins), if nobody answers.
+        to a service that lives. They are run after O(apply); with O(logins) only if that fails or nobody answers.
     type: list
     elements: list
     default: []

@@ -345,12 +345,20 @@ def history(root: str) -> list[Entry]:
             text = files.read_at(folder, state) if state else None
             why = files.read_at(folder, _WHY)
         if text and state:
-            said = json.loads(text.data)
-            acts = tuple((step["path"], _act(step)) for step in said["files"] if not step["path"].endswith(MADE))
-            within = (said["confirm"] or {}).get("within")
-            reason = why.data.decode("utf-8", "replace") if why else None
-            found.append(Entry(key, said["name"], state, said["at"], within, acts, reason))
+            try:
+                found.append(_entry(key, state, json.loads(text.data), why))
+            except (ValueError, KeyError, TypeError):
+                # What is only history must not hold anybody up.
+                continue
     return found
+
+
+def _entry(key: str, state: str, said: t.Mapping[str, t.Any], why: File | None) -> Entry:
+    acts = tuple((step["path"], _act(step)) for step in said["files"] if os.path.basename(step["path"]) != MADE)
+    within = (said["confirm"] or {}).get("within")
+    return Entry(
+        key, said["name"], state, said["at"], within, acts, why.data.decode("utf-8", "replace") if why else None
+    )
 
 
 def shown_history(root: str) -> list[dict[str, t.Any]]:

@@ -392,13 +392,9 @@ def _tell(world: World, check: bool, report: Report) -> None:
     """Say what the host took back by itself, once."""
     for entry in journal.history(world.root):
         if entry.state == journal.REVERTED:
-            report.reverted.append(
-                {"id": entry.key, "name": entry.name, "at": journal.iso(entry.at), "why": entry.why or ""}
-            )
-            report.warnings.append(
-                f"this host has taken back {_about(entry.name, entry.key, entry.at)}: "
-                + (entry.why or "nobody confirmed it")
-            )
+            why = entry.why or "nobody confirmed it"
+            report.reverted.append({"id": entry.key, "name": entry.name, "at": journal.iso(entry.at), "why": why})
+            report.warnings.append(f"this host has taken back {_about(entry.name, entry.key, entry.at)}: {why}")
             if not check:
                 journal.told(world, entry.key)
 
@@ -428,6 +424,8 @@ def _recover(world: World, check: bool, report: Report) -> None:
         except Failed as problem:
             raise Failed(f"An interrupted run of the transaction {old.name} can't be rolled back. {problem}") from None
         report.restored.extend(_outside(world, restored))
+        if old.applied:
+            report.warnings.append(f"nobody confirmed {_about(old.name, old.key, old.at)}, so it was taken back now")
         if said:
             report.warnings.append(f"after rolling back an interrupted run of the transaction {old.name}: {said}")
         report.warnings.extend(_spared(restored))
@@ -457,7 +455,7 @@ def _reread(world: World, old: Journal) -> str | None:
         return said
     address, port = _address(old.confirm, old.logins)
     # Soon, as starting what lives does nothing.
-    if said or (old.logins and not logins.answers(world, address, port, 1.0)):
+    if said or not old.logins or not logins.answers(world, address, port, 1.0):
         said = _run_all(world.run, "Rescue", old.commands.rescue)
         if not said and old.logins and not logins.answers(world, address, port):
             said = f"nobody answers at {address} port {port} after `{' '.join(old.commands.rescue[-1])}`"
