@@ -41,8 +41,9 @@ options:
     description:
       - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their
         prefix, for example V(client_alive_interval). What is absent or null is not judged.
-      - V(layers) names the layers to judge, of V(sshd), V(shell) and V(logind).
+      - V(layers) names the layers to judge, of V(sshd), V(shell), V(logind) and V(reaper).
       - V(exempt_users) and V(exempt_groups) are asked for as O(users) are.
+      - V(reaper_engine) is the SHA-256 of the engine that the reaper should be.
       - V(rules) maps a setting to its rule ids by benchmark.
     type: dict
     default: {}
@@ -89,6 +90,7 @@ host:
     tmux: {description: Path or null., type: str, returned: always}
     screen: {description: Path or null., type: str, returned: always}
     python: {description: Version of the Python that looked., type: str, returned: always}
+    python_executable: {description: Its path., type: str, returned: always}
 sshd:
   description:
     - The OpenSSH server. Where none is installed only RV(sshd.installed) says anything.
@@ -223,17 +225,29 @@ limits:
   description: V(maxlogins) for everybody with its source, and whether sshd's PAM stack is V(active) with C(pam_limits).
   returned: always
   type: dict
+reaper:
+  description: The C(session-reaper) of this host, by its timer and by what its last run left.
+  returned: always
+  type: dict
+  contains:
+    engine: {description: SHA-256 of the engine that is installed or null., type: str, returned: always}
+    files: {description: The files of that engine., type: list, elements: str, returned: always}
+    cron: {description: Path of the cron daemon or null., type: str, returned: always}
+    active: {description: Whether its timer is active or its cron job is there., type: bool, returned: always}
+    last_run: {description: When it last ran since the boot or null., type: str, returned: always}
+    last_run_age: {description: The seconds since then., type: int, returned: always}
+    policy: {description: The policy that this run went by., type: dict, returned: always}
 findings:
   description: The settings of O(wanted) against what is in force.
   returned: always
   type: list
   elements: dict
   contains:
-    layer: {description: "V(sshd), V(shell) or V(logind).", type: str, returned: always}
+    layer: {description: "V(sshd), V(shell), V(logind) or V(reaper).", type: str, returned: always}
     clock:
       description:
-        - V(unresponsive peer), V(idle channel), V(unused connection), V(idle shell), V(idle session), V(login grace) or
-          V(limit); V(running configuration) for a daemon that has not read what is on disk.
+        - V(unresponsive peer), V(idle channel), V(unused connection), V(idle shell), V(idle session), V(session age),
+          V(login grace) or V(limit); V(running configuration) for a daemon that has not read what is on disk.
       type: str
       returned: always
     setting: {description: The name in O(wanted)., type: str, returned: always}

@@ -13,7 +13,7 @@ from .duration import format_duration, parse_duration
 from .model import WORK
 
 # The layers that this version has.
-LAYERS = ("sshd", "shell", "logind")
+LAYERS = ("sshd", "shell", "logind", "reaper")
 STATES = ("present", "absent")
 
 # What an operator writes to leave a setting of the profile to the host.
@@ -118,7 +118,8 @@ VARIABLES = (
 PROTECT = tuple(name for name in WORK if name != "locks")
 # Which layers act on a setting.
 _ENFORCED_BY: Mapping[str, tuple[str, ...]] = {
-    "idle_timeout": ("shell", "logind"),
+    "idle_timeout": ("shell", "logind", "reaper"),
+    "max_session_age": ("reaper",),
     "max_logins": ("logind",),
 }
 
@@ -251,6 +252,11 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
             + str(sshd.get("config_error"))
         )
     errors += _contradictions(values, sshd)
+    if "reaper" in layers and values["idle_timeout"] and values["idle_timeout"] < SHORTEST_IDLE:
+        errors.append(
+            f"session_policy_idle_timeout: {format_duration(values['idle_timeout'])} is shorter than terminals can be "
+            f"measured: with the layer reaper write {SHORTEST_IDLE}s or more"
+        )
     warnings += _doubts(values, sshd)
     setters = (facts.get("shell") or {}).get("setters") or []
     foreign = [setter["source"] for setter in setters if not setter["ours"]]

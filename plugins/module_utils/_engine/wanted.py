@@ -16,13 +16,14 @@ DURATIONS = (
     "channel_idle_timeout",
     "unused_connection_timeout",
     "login_grace_time",
+    "max_session_age",
 )
 COUNTS = ("client_alive_count_max", "max_sessions", "max_logins")
 SWITCHES = ("tcp_keep_alive", "kill_user_processes")
 LISTS = ("layers", "exempt_users", "exempt_groups")
-OTHER = ("max_startups", "rules", "state")
+OTHER = ("max_startups", "rules", "state", "reaper_engine")
 # The umbrella's other variables, which nothing here can judge.
-UNJUDGED = ("confirm_within", "linger_users", "max_session_age", "profile", "protect")
+UNJUDGED = ("confirm_within", "linger_users", "profile", "protect")
 _YES = (True, "yes", "true", "True", "on")
 _NO = (False, "no", "false", "False", "off")
 

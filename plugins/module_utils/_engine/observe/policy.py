@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Sequence
 
-from . import host, limits, logind, shell, sshd
+from . import host, limits, logind, reaper, shell, sshd
 from .command import Runner, run_together
 from .tree import Tree
 
@@ -52,6 +52,7 @@ def observe_policy(
         **sshd.questions(tree, platform, daemon, list(existing)),
         **logind.questions(tree),
         **host.questions(tree),
+        **reaper.questions(tree),
     }
     answers = run(asked)
 
@@ -70,6 +71,7 @@ def observe_policy(
         "shell": asdict(seen_shell),
         "logind": asdict(seen_logind),
         "limits": asdict(limits.observe_limits(tree)),
+        "reaper": asdict(reaper.observe_reaper(tree, seen_host.init, answers)),
         "users": {name: {"existing": ids is not None} for name, ids in accounts.items()},
         "groups": {name: {"existing": found is not None, "members": found or []} for name, found in members.items()},
     }
