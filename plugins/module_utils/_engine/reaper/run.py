@@ -128,7 +128,7 @@ def hold(path: str, boot: float) -> int | None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            since = os.read(handle, 32)
+            since = os.read(handle, 32).strip()
             os.close(handle)
             if not since.isdigit() or boot - int(since) < 2 * DEADLINE:
                 return None
