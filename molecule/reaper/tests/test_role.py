@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -13,7 +14,6 @@ from conftest import QUICK
 from realhosts import CHECKOUT, harden, role, until
 
 ENGINE = CHECKOUT / "plugins/module_utils/_engine"
-PLACES = ("/etc", "/usr/local", "/var/lib/session-reaper", "/root")
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +33,16 @@ def test_the_engine_there_is_the_one_here(installed):
     there = installed.exec(
         "cd /usr/local/lib/session-reaper/_engine && find . -name '*.py' -exec sha256sum {} + | sort -k2"
     ).stdout
-    import hashlib
-
     here = sorted(
         (f"./{path.relative_to(ENGINE)}", hashlib.sha256(path.read_bytes()).hexdigest())
         for path in ENGINE.rglob("*.py")
     )
     assert [line.split() for line in there.splitlines()] == [[digest, name] for name, digest in here]
-    owned = installed.exec("find /usr/local/lib/session-reaper ! -user root -o -perm /022 | wc -l").stdout
+    owned = installed.exec(
+        "find /usr/local/lib/session-reaper /var/cache/session-reaper ! -user root -o -perm /022 | wc -l"
+    ).stdout
     assert owned.strip() == "0"
-    assert installed.exec("find /usr/local/lib/session-reaper -name '*.pyc' | wc -l").stdout.strip() == str(len(here))
+    assert installed.exec("find /var/cache/session-reaper -name '*.pyc' | wc -l").stdout.strip() == str(len(here))
 
 
 def test_a_second_run_changes_nothing_and_what_is_not_ours_goes(installed, reaper):
@@ -131,6 +131,11 @@ def test_harden_shows_the_idle_clock_as_enforced(installed):
 def test_absent_leaves_nothing(installed, reaper, pristine):
     assert " failed=0 " in harden([installed], session_policy_state="absent").stdout
     assert installed.tree("/etc", "/usr/local") == pristine
-    assert installed.exec("ls -d /var/lib/session-reaper /run/session-policy/*.lock", check=False).stdout == ""
+    assert (
+        installed.exec(
+            "ls -d /var/lib/session-reaper /var/cache/session-reaper /run/session-policy/*.lock", check=False
+        ).stdout
+        == ""
+    )
     assert "session-reaper" not in installed.exec("systemctl list-units --all").stdout
     assert reaper.role(state="absent") == 0

@@ -516,7 +516,7 @@ def judge_reaper(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Fi
                 remedy = "set session_reaper_mode to enforce"
             elif not trouble and not compliant:
                 why = f"the last run, at {reaper['last_run']}, went by {_shown(in_force)}"
-            source = None if trouble else f"session-reaper, {reaper['last_run']}"
+            source = None if trouble else "session-reaper"
             rules = rule_ids(wanted, setting)
             found.append(
                 Finding("reaper", clock, setting, value, in_force, compliant, source, None, why, remedy, rules)
