@@ -15,8 +15,8 @@ version_added: 0.2.0
 short_description: The policy file of session-reaper
 description:
   - Writes settings as the text of C(/etc/session-reaper/policy.json), or fails with a sentence for each that is wrong.
-  - A setting that is V(null), V("") or V("None") is left out. Text of digits becomes a number, as older releases of
-    ansible-core hand over text.
+  - A setting that is V(null), V("") or V("None") is left out, as that is what templates make of
+    nothing by the release of ansible-core.
 options:
   _input:
     description: The settings by the names that the file has for them.
