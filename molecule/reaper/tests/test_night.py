@@ -10,9 +10,9 @@ import subprocess
 import time
 
 import pytest
-from conftest import METRICS, QUICK
 from prometheus_client.parser import text_string_to_metric_families
 from realhosts import until
+from reaping import METRICS, QUICK
 
 IDLE, PERIOD = 40, 5
 # The kernel moves a terminal's atime in steps of 8 s, a run and an ending take a while, and the machine is busy.

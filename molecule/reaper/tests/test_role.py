@@ -10,8 +10,8 @@ import json
 import re
 
 import pytest
-from conftest import QUICK
 from realhosts import CHECKOUT, harden, role, until
+from reaping import QUICK
 
 ENGINE = CHECKOUT / "plugins/module_utils/_engine"
 

@@ -9,8 +9,8 @@ import json
 import subprocess
 
 import pytest
-from conftest import Reaper
 from realhosts import booted, until
+from reaping import Reaper
 
 IDLE = 30
 
