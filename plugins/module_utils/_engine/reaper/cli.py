@@ -31,7 +31,8 @@ def _run(words: Sequence[str]) -> int:
         if verdict.name in (WARN, END):
             session = verdict.session
             words = [session.user or "?", session.kind or "?", *session.ttys, at_work(session)]
-            print(f"would {verdict.name}: {' '.join(words)} ({', '.join(session.stale_because)}; {said(verdict)})")
+            why = f"{', '.join(session.stale_because)}; {said(verdict)}"
+            sys.stdout.write(f"would {verdict.name}: {' '.join(words)} ({why})\n")
     return OK
 
 
@@ -44,7 +45,7 @@ def _list(words: Sequence[str]) -> int:
     if "--json" in options:
         import json
 
-        print(json.dumps(listing(verdicts), indent=2))
+        sys.stdout.write(json.dumps(listing(verdicts), indent=2) + "\n")
     else:
         sys.stdout.write(table(verdicts, sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     return OK
@@ -56,7 +57,7 @@ def _check_policy(words: Sequence[str]) -> int:
 
     path = rest[0] if rest else PATH
     load(path)
-    print(f"{path} is a policy that can be put in force")
+    sys.stdout.write(f"{path} is a policy that can be put in force\n")
     return OK
 
 
