@@ -150,6 +150,29 @@ class Terminator:
             OSError: no claim could be made, and nothing was touched.
         """
         seen, decisions, remnants = self._decide(wish, options, act=True)
+        return self._carry_out(seen, decisions, remnants, wish, options)
+
+    def end(self, seen: Observation, decisions: Sequence[Decision], wish: Wish, options: Options) -> Result:
+        """End now what `decisions` on `seen` say, for who has looked, judged and warned already.
+
+        What a killed run had begun is finished as far as `wish` names it.
+
+        Raises:
+            as `run`.
+        """
+        _refuse_unknown_self(seen, options)
+        remnants = self._remnants(wish, {session.leader for session in seen.sessions}, options, True)
+        at_once = options._replace(warn_grace=0, warn_message=None)
+        return self._carry_out(seen, decisions, remnants, wish, at_once)
+
+    def _carry_out(
+        self,
+        seen: Observation,
+        decisions: Sequence[Decision],
+        remnants: Sequence[tuple[Claim, Session, list[Identity]]],
+        wish: Wish,
+        options: Options,
+    ) -> Result:
         _make_room()
         signaller = Signaller(self.kernel, _own_line(self.kernel, self.roots.own_pid()))
         cases = [self._resume(*remnant) for remnant in remnants]
@@ -179,12 +202,7 @@ class Terminator:
         self, wish: Wish, options: Options, act: bool
     ) -> tuple[Observation, list[Decision], list[tuple[Claim, Session, list[Identity]]]]:
         seen = self.look(self.roots, options.sample)
-        if not seen.self_known_by and not seen.self_is_local and not options.allow_unknown_self:
-            raise Refused(
-                "nothing tells which session this task runs in, and it may have come by ssh, so its own connection "
-                "could be ended with the others: nothing was touched. Run it without async, or set "
-                "allow_unknown_self: true and name the account that it connects as in exclude_users"
-            )
+        _refuse_unknown_self(seen, options)
         remnants = self._remnants(wish, {session.leader for session in seen.sessions}, options, act)
         begun = {session.leader.pid for _claim, session, _core in remnants}
         sessions = [s for s in seen.sessions if s.leader.start_time is not None or s.leader.pid not in begun]
@@ -360,15 +378,7 @@ class Terminator:
         session, failed = outcome.session, outcome.outcome == FAILED
         facts: dict[str, syslog.Fact] = {
             "outcome": outcome.outcome,
-            "session": session.id,
-            "logind_session": session.logind_id,
-            "user": session.user,
-            "from": session.remote_host,
-            "kind": session.kind,
-            "tty": ",".join(session.ttys) or None,
-            "idle": session.idle,
-            "age": session.age,
-            "because": ",".join(session.stale_because) or None,
+            **about(session),
             "reason": options.reason,
             "done": ",".join(f"{step.signal}:{step.pid}" for step in outcome.steps),
             "survivors": ",".join(f"{survivor.command}:{survivor.pid}" for survivor in outcome.survivors) or None,
@@ -377,6 +387,15 @@ class Terminator:
         message = "could not end session" if failed else "ended session"
         if not self.log(options.identifier, syslog.WARNING if failed else syslog.NOTICE, message, facts):
             self._unlogged = True
+
+
+def _refuse_unknown_self(seen: Observation, options: Options) -> None:
+    if not seen.self_known_by and not seen.self_is_local and not options.allow_unknown_self:
+        raise Refused(
+            "nothing tells which session this task runs in, and it may have come by ssh, so its own connection "
+            "could be ended with the others: nothing was touched. Run it without async, or set "
+            "allow_unknown_self: true and name the account that it connects as in exclude_users"
+        )
 
 
 def _came_back(before: Session, now: Session, warned: Sequence[Warned]) -> bool:
@@ -463,6 +482,21 @@ def _from_record(record: dict[str, Any]) -> tuple[Session, list[Identity]] | Non
     except (KeyError, TypeError):
         return None
     return session, core
+
+
+def about(session: Session) -> dict[str, syslog.Fact]:
+    """What a log line says of a session."""
+    return {
+        "session": session.id,
+        "logind_session": session.logind_id,
+        "user": session.user,
+        "from": session.remote_host,
+        "kind": session.kind,
+        "tty": ",".join(session.ttys) or None,
+        "idle": session.idle,
+        "age": session.age,
+        "because": ",".join(session.stale_because) or None,
+    }
 
 
 def described(outcome: Outcome) -> str:

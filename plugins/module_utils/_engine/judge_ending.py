@@ -136,13 +136,19 @@ def limit_of(text: str | int | None) -> tuple[int | None, int | None]:
     return (None, number) if found.group(2) else (number, None)
 
 
-def too_many(decisions: Sequence[Decision], sessions: int, limit: tuple[int | None, int | None]) -> str | None:
-    """The sentence that refuses to end more than `limit` of the host's `sessions`; None where that is kept.
+def allowed_of(limit: tuple[int | None, int | None], sessions: int) -> int | None:
+    """How many of `sessions` may end; None for any number.
 
     A percentage is rounded up, so that 10% of five sessions lets one end.
     """
     count, percentage = limit
-    allowed = count if percentage is None else math.ceil(sessions * percentage / 100)
+    return count if percentage is None else math.ceil(sessions * percentage / 100)
+
+
+def too_many(decisions: Sequence[Decision], sessions: int, limit: tuple[int | None, int | None]) -> str | None:
+    """The sentence that refuses to end more than `limit` of the host's `sessions`; None where that is kept."""
+    _count, percentage = limit
+    allowed = allowed_of(limit, sessions)
     ending = sum(not decision.skipped for decision in decisions)
     if allowed is None or ending <= allowed:
         return None

@@ -205,6 +205,13 @@ class Leftover(NamedTuple):
     logind_id: str | None = None
 
 
+class Traffic(NamedTuple):
+    """Bytes both ways so far of a connection without channels, and of what is forwarded through it."""
+
+    own: int | None
+    forwarded: tuple[int | None, ...]
+
+
 class Observation(NamedTuple):
     boot_id: str
     sessions: tuple[Session, ...]
@@ -215,6 +222,7 @@ class Observation(NamedTuple):
     self_known_by: tuple[str, ...]
     logind_limits: tuple[int | None, int | None]  # SessionsMax, sessions now
     self_is_local: bool = False
+    traffic: tuple[tuple[str, Traffic], ...] = ()  # by session id, of ssh connections without channels
 
 
 def plain(value: Any) -> Any:

@@ -131,6 +131,11 @@ class _Look:
             known_by,
             self.logind_limits,
             is_local,
+            tuple(
+                (session.id, activity.traffic(draft))
+                for draft, session in zip(self.drafts, sessions)
+                if draft.service == "sshd" and not draft.channels
+            ),
         )
 
     def _boot_id(self) -> str:
