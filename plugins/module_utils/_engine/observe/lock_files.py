@@ -33,9 +33,9 @@ _BY_NAME, _BY_PATTERN, _OF_SOCKETS = "by name", "by pattern", "sockets"
 _SHARED = ("/tmp", "/var/tmp", "/run/lock")
 _IN_HOME = ("", "tmp", ".vim", ".vim/swap", ".vim/tmp", ".cache/vim", ".cache/vim/swap", ".local/state/nvim/swap",
             ".local/share/nvim/swap")  # fmt: skip
-_SWAP = re.compile(r"\.sw[a-p]$")
-_X_LOCK = re.compile(r"^\.X[0-9]+-lock$")
-_LOCK = re.compile(r"^(?:LCK\.\..+|.+\.(?:lock|pid))$")
+_SWAP = re.compile(r"\.sw[a-p]\Z")
+_X_LOCK = re.compile(r"\.X[0-9]+-lock\Z")
+_LOCK = re.compile(r"(?:LCK\.\..+|.+\.(?:lock|pid))\Z", re.S)
 #: Folders of sockets by pattern; a socket there that nobody serves is stale.
 _SOCKETS = ("/tmp/.X11-unix/X*", "/run/screen/S-*/*", "/tmp/tmux-*/*")
 # A process that began this much later than the file was written did not write it; seconds.
