@@ -206,7 +206,7 @@ class _Look:
             if one.state == "Z" or (one is not process and one.pid in self.owned and one.pid not in (within or ())):
                 continue
             if not self._is_ours(one):
-                foreign = True
+                foreign = foreign or self.proc.pid_namespace(one.pid) is not None  # else it is gone
                 continue
             members.append(one)
             waiting += self.children.get(one.pid, ())

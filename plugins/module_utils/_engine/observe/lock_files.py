@@ -295,7 +295,8 @@ def check_pattern(pattern: str) -> str:
     Raises:
         ValueError: with a sentence that says what to write instead.
     """
-    if not pattern.startswith("/") or os.path.normpath(pattern) != pattern or "**" in pattern or pattern == "/":
+    is_plain = pattern[:1] == "/" and pattern[:2] != "//" and os.path.normpath(pattern) == pattern != "/"
+    if not is_plain or "**" in pattern:
         raise ValueError(
             f"{pattern!r} is no pattern of files: write an absolute path without . or .., with *, ? and [...] within "
             "a name, for example /srv/build/*.lock"
