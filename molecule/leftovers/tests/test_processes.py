@@ -241,7 +241,7 @@ def test_more_than_was_allowed_is_refused(machine, plan):
 def test_what_nobody_meant_to_stay_is_taken(machine, plan, left):
     before = running(machine)
     result = machine.module("leftover_remove", reason="tidying", **NOW)
-    assert not result["failed"], result
+    assert not result["failed"], result["msg"]
     assert sorted(result["summary"]["removed"]) == sorted(plan["summary"]["would_remove"]), result
     assert set(before) - set(running(machine)) == {"sleep 4200"}
     assert until(lambda: not left.carol.connected, 10)
@@ -277,7 +277,7 @@ def test_somebody_who_comes_back_meanwhile_keeps_his_tmux(machine, left):
 
 def test_everything_that_was_left_may_be_asked_for(machine, left):
     result = machine.module("leftover_remove", **EVERYTHING)
-    assert not result["failed"], result
+    assert not result["failed"], result["msg"]
     stays = {args for args in TOLD if "system_user" in TOLD[args][1]}
     assert {args for args in running(machine) if args in TOLD} == stays
     assert not [x for x in result["leftovers"] if x["outcome"] == "removed" and x["user"] == "root"]

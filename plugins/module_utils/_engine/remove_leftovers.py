@@ -32,7 +32,7 @@ REMOVED, WOULD_REMOVE = "removed", "would_remove"
 LEFTOVER_OUTCOMES = (REMOVED, WOULD_REMOVE, SKIPPED, GONE, FAILED)
 CLAIMS = "/run/session-policy/removing"
 # A screen says that it quits before it has; tries, and seconds between two.
-_TRIES, _PAUSE = 20, 0.1
+_TRIES, _PAUSE = 50, 0.1
 # What a slow disk may take for the copy of a file, seconds.
 _MOVE_LIMIT = 60.0
 

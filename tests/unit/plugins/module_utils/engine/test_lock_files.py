@@ -362,7 +362,7 @@ def replaced(moving, make):
     [
         (lambda path: os.symlink("/etc/passwd", path), os.path.islink),
         (lambda path: path.write_text("new"), lambda path: path.read_text() == "new"),
-        (lambda path: os.mkfifo(path), lambda path: path.is_fifo()),
+        (os.mkfifo, lambda path: path.is_fifo()),
         (lambda path: path.mkdir(), lambda path: path.is_dir()),
     ],
 )

@@ -55,7 +55,7 @@ class Tree:
             str(self.root),
             programs=str(self.root.parent),
             screen=str(self.root / "none"),
-            user_name=lambda uid: {ALICE: "alice"}.get(uid),
+            user_name={ALICE: "alice"}.get,
             own_pid=lambda: 2,
             run=run,
         )
