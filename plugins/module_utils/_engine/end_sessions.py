@@ -31,7 +31,7 @@ TERMINATED, WOULD_TERMINATE, SKIPPED, GONE, FAILED = OUTCOMES = (
     "gone",
     "failed",
 )
-_DID_NOT_END = "did not end"
+DID_NOT_END = "did not end"
 # The kernel moves a terminal's atime in steps of 8 s; two readings of the same one differ by less than this.
 _SAME_INPUT = 2.0
 
@@ -173,8 +173,8 @@ class Terminator:
         wish: Wish,
         options: Options,
     ) -> Result:
-        _make_room()
-        signaller = Signaller(self.kernel, _own_line(self.kernel, self.roots.own_pid()))
+        make_room()
+        signaller = Signaller(self.kernel, own_line(self.kernel, self.roots.own_pid()))
         cases = [self._resume(*remnant) for remnant in remnants]
         outcomes = [case.outcome for case in cases]
         try:
@@ -357,10 +357,10 @@ class Terminator:
         """What became of it, by /proc and by another look at all sessions, and not by what was signalled."""
         outcome, session = case.outcome, case.outcome.session
         outcome.steps = case.ending.steps
-        left = dict.fromkeys(alive(self.kernel, case.ending.core), _DID_NOT_END)
+        left = dict.fromkeys(alive(self.kernel, case.ending.core), DID_NOT_END)
         lasting = {identity: case.kept[identity.pid] for identity in alive(self.kernel, case.ending.outliving)}
         outcome.survivors = [
-            Survivor(identity.pid, identity.command, _state(self.kernel, identity), why)
+            Survivor(identity.pid, identity.command, state_of(self.kernel, identity), why)
             for identity, why in {**left, **lasting}.items()
         ]
         listed = next((s for s in after.sessions if s.id == session.id), None)
@@ -411,7 +411,7 @@ def _survivor(member: Member, why: str) -> Survivor:
     return Survivor(member.pid, member.command, member.state, why)
 
 
-def _state(kernel: Kernel, identity: Identity) -> str | None:
+def state_of(kernel: Kernel, identity: Identity) -> str | None:
     process = kernel.look(identity.pid)
     return process.state if process else None
 
@@ -420,7 +420,7 @@ def _claim_name(session_id: str) -> str:
     return session_id.replace("/", "_")
 
 
-def _own_line(kernel: Kernel, pid: int) -> set[int]:
+def own_line(kernel: Kernel, pid: int) -> set[int]:
     """Our own pid and those of all above us."""
     line = {pid}
     while True:
@@ -431,7 +431,7 @@ def _own_line(kernel: Kernel, pid: int) -> set[int]:
         line.add(pid)
 
 
-def _make_room() -> None:
+def make_room() -> None:
     """Let us hold on to thousands of processes; without that the rest are compared before each signal instead."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -508,7 +508,7 @@ def described(outcome: Outcome) -> str:
 
 def left_in(outcome: Outcome) -> str:
     """What of a session that could not be ended is there still."""
-    left = [f"{s.command} (pid {s.pid}, state {s.state})" for s in outcome.survivors if s.why == _DID_NOT_END]
+    left = [f"{s.command} (pid {s.pid}, state {s.state})" for s in outcome.survivors if s.why == DID_NOT_END]
     return f"{', '.join(left)} did not end" if left else "it is open still"
 
 
