@@ -33,6 +33,7 @@ LEFTOVER_OUTCOMES = (REMOVED, WOULD_REMOVE, SKIPPED, GONE, FAILED)
 CLAIMS = "/run/session-policy/removing"
 # A screen says that it quits before it has; tries, and seconds between two.
 _TRIES, _PAUSE = 50, 0.1
+_PATIENT = 3  # questions that a server may leave without an answer
 # What a slow disk may take for the copy of a file, seconds.
 _MOVE_LIMIT = 60.0
 
@@ -203,15 +204,22 @@ class Remover:
             else:
                 answer = answers.get(key)
                 said = (answer.error or answer.err.strip()) if answer else ""
+                late = "does not answer" if state == "silent" else "did not end it in time"
                 case.outcome.outcome = FAILED
-                case.outcome.trouble = visible(said)[:200] or f"its {box.server.program} did not end it in time"
+                case.outcome.trouble = visible(said)[:200] or f"its {box.server.program} {late}"
 
     def _state(self, case: _Case) -> str:
+        """What the session is now; on a busy host a server may be late with its answer."""
         proc = Proc(self.roots.proc)
+        state = "silent"
         try:
-            return state_of_box(proc, case.outcome.leftover.target, self.roots.run, self.roots.screen)
+            for _try in range(_PATIENT):
+                state = state_of_box(proc, case.outcome.leftover.target, self.roots.run, self.roots.screen)
+                if state != "silent":
+                    break
         finally:
             proc.close()
+        return state
 
     def _move(self, outcome: LeftoverOutcome, lock: LockFile) -> None:
         clock = self.roots.clock()

@@ -128,7 +128,8 @@ class Trash:
             return Taken(because="held")
         self._stop("checked")
         # The name of what was seen, or of what has its place now: that shows afterwards.
-        new = f"{time.strftime('%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}-{name[:180]}"
+        short = os.fsdecode(os.fsencode(name)[:180])
+        new = f"{time.strftime('%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}-{short}"
         aside, elsewhere = into, new
         try:
             try:
@@ -140,7 +141,7 @@ class Trash:
                     return Taken(trouble="it is too large to be copied to the file system of the trash folder")
                 self._copy(handle, lock, into, new)
                 # Beside it, under a name that says what it was, for the moment in which it is compared.
-                aside, elsewhere = folder, f".{name[:180]}.{new[:15]}"
+                aside, elsewhere = folder, f".{short}.{new[:15]}"
                 os.rename(name, elsewhere, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as problem:
             forget(World(), into, new)  # a copy that came to nothing

@@ -41,41 +41,6 @@ _LINGER = "var/lib/systemd/linger"
 _WORK_OF = {WORK_FIELD.get(name, name): name for name in ("editors", "transfers", "databases", "package_managers")}
 
 
-def find_leftovers(
-    roots: Roots,
-    proc: Proc,
-    clock: Clock,
-    table: dict[int, Process],
-    owned: set[int],
-    sessions: Sequence[Session],
-    boot_id: str,
-    lock_patterns: Collection[str] = (),
-) -> tuple[tuple[Leftover, ...], list[str]]:
-    """Everything that is left behind, and a sentence for each thing that could not be looked at."""
-    look = _Look(roots, proc, clock, table, owned, sessions, boot_id)
-    found = [*look.of_closing(), *look.strays(), *look.multiplexers()]
-    locks = lock_files.in_time(lambda: lock_files.find_lock_files(roots.programs, proc, clock, lock_patterns))
-    if locks is None:
-        look.warnings.append("stale locks were not looked for: a file system did not answer in time")
-    for lock in locks or ():
-        age = max(0, int(clock.now - max(lock.facts.st_mtime, lock.facts.st_ctime)))
-        path = visible(lock.path)
-        found.append(
-            Leftover(
-                STALE_LOCK,
-                lock.cause,
-                lock.why,
-                path,
-                uid=lock.facts.st_uid,
-                path=path,
-                age=age,
-                blocked=lock.blocked,
-                target=lock,
-            )
-        )
-    return tuple(look.with_user(leftover) for leftover in found), look.warnings
-
-
 class _Root(NamedTuple):
     """The top of a tree of processes that is left behind, and why it is."""
 
@@ -86,7 +51,9 @@ class _Root(NamedTuple):
     cut: bool = False  # its connection was cut under it
 
 
-class _Look:
+class Leftovers:
+    """Everything that is left behind; `warnings` are a sentence for each thing that could not be looked at."""
+
     def __init__(
         self,
         roots: Roots,
@@ -108,6 +75,14 @@ class _Look:
         self._own = {roots.own_pid(), *line_above(table, table[roots.own_pid()])} if roots.own_pid() in table else set()
         self._programs = Programs(roots.programs)
         self._held = by_pid(proc.table("locks"))
+
+    def find(self, lock_patterns: Collection[str] = ()) -> tuple[Leftover, ...]:
+        found = [*self.of_closing(), *self.strays(), *self.multiplexers(), *self.locks(lock_patterns)]
+        return tuple(self._with_user(leftover) for leftover in found)
+
+    def _with_user(self, leftover: Leftover) -> Leftover:
+        name = self.roots.user_name(leftover.uid) if leftover.uid is not None else None
+        return leftover._replace(user=visible(name) if name else None)
 
     # --- processes --------------------------------------------------------------------------------------------------
 
@@ -375,6 +350,24 @@ class _Look:
             known is not None and known.category == "shells" and known.known_by != "name"
         )
 
-    def with_user(self, leftover: Leftover) -> Leftover:
-        name = self.roots.user_name(leftover.uid) if leftover.uid is not None else None
-        return leftover._replace(user=visible(name) if name else None)
+    # --- locks ------------------------------------------------------------------------------------------------------
+
+    def locks(self, patterns: Collection[str]) -> Iterable[Leftover]:
+        seen = lock_files.in_time(
+            lambda: lock_files.find_lock_files(self.roots.programs, self.proc, self.clock, patterns)
+        )
+        if seen is None:
+            self.warnings.append("stale locks were not looked for: a file system did not answer in time")
+        for lock in seen or ():
+            path = visible(lock.path)
+            yield Leftover(
+                STALE_LOCK,
+                lock.cause,
+                lock.why,
+                path,
+                uid=lock.facts.st_uid,
+                path=path,
+                age=max(0, int(self.clock.now - max(lock.facts.st_mtime, lock.facts.st_ctime))),
+                blocked=lock.blocked,
+                target=lock,
+            )

@@ -122,12 +122,11 @@ class _Look:
         sessions = activity.sessions(self._boot_id(), own)
         found: tuple[Leftover, ...] = ()
         if want_leftovers:
-            from .leftovers import find_leftovers
+            from .leftovers import Leftovers
 
-            found, unseen = find_leftovers(
-                self.roots, self.proc, self.clock, self.table, set(self.owner), sessions, self._boot_id(), lock_patterns
-            )
-            self.warnings.extend(unseen)
+            left = Leftovers(self.roots, self.proc, self.clock, self.table, set(self.owner), sessions, self._boot_id())
+            found = left.find(lock_patterns)
+            self.warnings.extend(left.warnings)
         self._say_what_was_hidden()
         return Observation(
             self._boot_id(),

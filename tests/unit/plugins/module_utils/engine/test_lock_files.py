@@ -347,6 +347,11 @@ def test_moved_as_it_was(moving):
     assert os.stat(moving.trash).st_mode & 0o777 == 0o700
 
 
+def test_the_longest_name(moving):
+    moving.path = moving.path.rename(moving.folder / ("\u20ac" * 83 + ".lock"))
+    assert len(os.fsencode(moving.path.name)) == 254 and moving.take().trash
+
+
 def replaced(moving, make):
     def do():
         if os.path.lexists(moving.path):

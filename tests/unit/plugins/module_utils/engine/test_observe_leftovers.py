@@ -60,7 +60,7 @@ class Tree:
             run=run,
         )
         try:
-            return leftovers.find_leftovers(roots, proc, CLOCK, proc.processes(), set(owned), (), "boot")[0]
+            return leftovers.Leftovers(roots, proc, CLOCK, proc.processes(), set(owned), (), "boot").find()
         finally:
             proc.close()
 

@@ -10,19 +10,26 @@ import subprocess
 import time
 
 import pytest
+from ansible_collections.sessionops.policy.plugins.module_utils._engine import remove_leftovers
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.act.claims import Claims
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.act.ending import Graces
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.act.locks import Trash
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.end_sessions import Refused
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_leftovers import LeftoverWish
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import (
+    DETACHED_MULTIPLEXER,
     ORPHAN_PROCESS,
     STALE_LOCK,
     Leftover,
     Member,
     Observation,
+    Process,
 )
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.command import Answer
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.detached import Box
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.draft import Roots
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.lock_files import LockFile
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.multiplexers import Server
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.procfs import Proc
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.remove_leftovers import (
     LEFTOVER_OUTCOMES,
@@ -192,6 +199,36 @@ def test_a_trash_folder_that_cannot_be_made(field, tmp_path):
     (outcome,) = field.run()
     assert outcome.outcome == "failed" and "the trash folder" in outcome.trouble and lock.exists()
     assert described_leftover(outcome.leftover) == f"None stale_lock {lock}"
+
+
+SERVER = Server("tmux", Process(7, "tmux: server", "S", 1, 7, 7, 0, -1, 0, 0, 70), 1001, 1001)
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome", "because", "trouble"),
+    [
+        (["detached", "gone"], "removed", (), None),
+        (["silent", "detached", "silent", "detached", "gone"], "removed", (), None),
+        (["gone", "gone"], "gone", (), None),
+        (["detached", "attached"], "skipped", ("attached",), None),
+        (["attached", "attached"], "skipped", ("attached",), None),
+        (["silent"] * 6, "failed", (), "its tmux does not answer"),
+        (["detached"] * 52, "failed", (), "its tmux did not end it in time"),
+    ],
+)
+def test_a_multiplexer_that_is_late_or_used_again(field, monkeypatch, states, outcome, because, trouble):
+    left = iter(states)
+    monkeypatch.setattr(remove_leftovers, "state_of_box", lambda *args: next(left))
+    asked = []
+    run = lambda commands: asked.append(commands) or {key: Answer(0) for key in commands}  # noqa: E731
+    field.remover.roots = Roots(run=run, sleep=lambda seconds: None)
+    box = Box(SERVER, "/s", "$0", "x", 0, 0.0, 0.0, ())
+    found = Leftover(DETACHED_MULTIPLEXER, "tmux", "why", "b-7-$0", 7, 70, age=5, target=box)
+    looks = iter([(found,), ()])
+    field.look = lambda: Observation("boot", (), next(looks), None, (), (), (), (None, None))
+    (found,) = field.run()
+    assert (found.outcome, found.skipped_because, found.trouble) == (outcome, because, trouble)
+    assert bool(asked[0]) == ("detached" in states)
 
 
 def test_outcomes_are_those_of_sessions():
