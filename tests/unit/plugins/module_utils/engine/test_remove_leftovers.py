@@ -122,7 +122,7 @@ def test_one_is_ended_and_the_other_is_left(field):
         "tidy",
         one.leftover.id,
     )
-    assert facts["done"] == f"TERM:{ended.pid},CONT:{ended.pid}"
+    assert facts["done"].startswith(f"TERM:{ended.pid}")  # it may be gone before CONT
     assert outcome_as_dict(one)["steps"][0]["signal"] == "TERM"
     assert not os.listdir(field.claims.folder)
     (again,) = field.run()
