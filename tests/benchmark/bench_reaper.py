@@ -6,7 +6,8 @@
     bench_reaper.py [--image trixie] [--sessions 200] [--rounds 15]
 
 The role installs it on a host with real ssh sessions, and its timer is stopped. Each command is run in turns, and the
-kernel says what each child took; a peak below that of the Python that measures shows as that one's. Needs what the test hosts need. A figure for people to read: nothing fails.
+kernel says what each child took; a peak below that of the Python that measures shows as that one's. Needs what the test
+hosts need. A figure for people to read: nothing fails.
 """
 
 from __future__ import annotations
