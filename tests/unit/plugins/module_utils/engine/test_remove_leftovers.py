@@ -220,7 +220,11 @@ def test_a_multiplexer_that_is_late_or_used_again(field, monkeypatch, states, ou
     left = iter(states)
     monkeypatch.setattr(remove_leftovers, "state_of_box", lambda *args: next(left))
     asked = []
-    run = lambda commands: asked.append(commands) or {key: Answer(0) for key in commands}  # noqa: E731
+
+    def run(commands):
+        asked.append(commands)
+        return {key: Answer(0) for key in commands}
+
     field.remover.roots = Roots(run=run, sleep=lambda seconds: None)
     box = Box(SERVER, "/s", "$0", "x", 0, 0.0, 0.0, ())
     found = Leftover(DETACHED_MULTIPLEXER, "tmux", "why", "b-7-$0", 7, 70, age=5, target=box)
