@@ -273,7 +273,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.act.ending import Graces
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import parse_duration
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import duration_option
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.end_sessions import FAILED, Refused
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_ending import limit_of
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_leftovers import (
@@ -300,17 +300,12 @@ def read_options(params):
     Raises:
         ValueError: with a sentence that says what to write instead.
     """
-    graces = {}
-    for name in ("hup_grace", "term_grace"):
-        try:
-            graces[name] = parse_duration(params[name])
-        except ValueError as exc:
-            raise ValueError(f"{name}: {exc}") from None
+    graces = Graces(duration_option(params, "hup_grace"), duration_option(params, "term_grace"))
     try:
         limit = limit_of(params["max_remove"])
     except ValueError as exc:
         raise ValueError(f"max_remove: {exc}") from None
-    return RemoveOptions(Graces(graces["hup_grace"], graces["term_grace"]), params["force"], limit, params["reason"])
+    return RemoveOptions(graces, params["force"], limit, params["reason"])
 
 
 def main():

@@ -332,7 +332,7 @@ limits:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import parse_duration
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import duration_option
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_leftovers import (
     decide,
     read_leftover_wish,
@@ -359,15 +359,6 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.
 
 # The options that count for sessions and for leftovers alike.
 _ALSO_OF_LEFTOVERS = ("users", "protect", "exclude_users", "exclude_groups")
-
-
-def duration(params, name):
-    if params[name] is None:
-        return None
-    try:
-        return parse_duration(params[name])
-    except ValueError as exc:
-        raise ValueError(f"{name}: {exc}") from None
 
 
 def main():
@@ -413,7 +404,10 @@ def main():
         if params["unresponsive"] and not params["sample"]:
             raise ValueError("unresponsive: one look cannot tell; set sample, too, for example to 5")
         thresholds = Thresholds(
-            duration(params, "idle_over"), duration(params, "age_over"), params["unresponsive"], params["closing"]
+            duration_option(params, "idle_over"),
+            duration_option(params, "age_over"),
+            params["unresponsive"],
+            params["closing"],
         )
         filters = Filters(
             params["users"],
