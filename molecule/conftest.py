@@ -66,6 +66,20 @@ def virgin(fleet: list[Machine]) -> t.Iterator[list[Machine]]:
 
 
 @pytest.fixture(scope="module")
+def seat() -> t.Iterator[t.Callable[..., Person]]:
+    """Seat people who stay until the file's last test; each is waited for at the prompt."""
+    seated: list[Person] = []
+
+    def one(*args: t.Any, **kw: t.Any) -> Person:
+        seated.append(Person(*args, **kw))
+        return seated[-1].at_prompt()
+
+    yield one
+    for person in seated:
+        person.leaves()
+
+
+@pytest.fixture(scope="module")
 def login() -> t.Iterator[t.Callable[..., Person]]:
     """Seat people at terminals who stay until the file's last test; at_prompt() waits for the prompt."""
     with contextlib.ExitStack() as stack:

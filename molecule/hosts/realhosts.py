@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import typing as t
@@ -89,6 +91,18 @@ class Machine:
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         quoted = shlex.quote(path)
         self.exec(f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}", input=text)
+
+    def put_engine(self, driver: pathlib.Path) -> None:
+        """The engine and a program that drives it, as /root/driver/engine and /root/driver/driver.py."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(
+                CHECKOUT / "plugins/module_utils/_engine",
+                "engine",
+                filter=lambda member: member if "__pycache__" not in member.name else None,
+            )
+            tar.add(driver, "driver.py")
+        self.exec("mkdir -p /root/driver && tar -xC /root/driver", input=packed.getvalue(), text=False)
 
     # --- Ansible
 

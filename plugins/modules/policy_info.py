@@ -43,8 +43,10 @@ options:
     description:
       - A policy with plain values (seconds, counts) under the names of the umbrella role's variables without their
         prefix, for example V(client_alive_interval). What is absent or null is not judged.
-      - V(layers) names the layers to judge, of V(sshd), V(shell), V(logind), V(multiplexer) and V(client).
+      - V(layers) names the layers to judge, of V(sshd), V(shell), V(logind), V(multiplexer), V(client) and
+        V(reaper).
       - V(exempt_users) and V(exempt_groups) are asked for as O(users) are.
+      - V(reaper_engine) is the SHA-256 of the engine that the reaper should be.
       - V(rules) maps a setting to its rule ids by benchmark, and with V(scanned) the text that scanners read is judged
         next to what is in force.
       - Next to O(profile) these are the operator's values, which win over the profile's.
@@ -107,6 +109,7 @@ host:
     tmux: {description: Path or null., type: str, returned: always}
     screen: {description: Path or null., type: str, returned: always}
     python: {description: Version of the Python that looked., type: str, returned: always}
+    python_executable: {description: Its path., type: str, returned: always}
 sshd:
   description:
     - The OpenSSH server. Where none is installed only RV(sshd.installed) says anything.
@@ -249,6 +252,18 @@ limits:
   description: V(maxlogins) for everybody with its source, and whether sshd's PAM stack is V(active) with C(pam_limits).
   returned: always
   type: dict
+reaper:
+  description: The C(session-reaper) of this host, by its timer and by what its last run left.
+  returned: always
+  type: dict
+  contains:
+    engine: {description: SHA-256 of the engine that is installed or null., type: str, returned: always}
+    files: {description: The files of that engine., type: list, elements: str, returned: always}
+    cron: {description: Path of the cron daemon or null., type: str, returned: always}
+    active: {description: Whether its timer is active or its cron job is there., type: bool, returned: always}
+    last_run: {description: When it last ran since the boot or null., type: str, returned: always}
+    last_run_age: {description: The seconds since then., type: int, returned: always}
+    policy: {description: The policy that this run went by., type: dict, returned: always}
 client:
   description: The OpenSSH client, as C(ssh -G) shows it for a host that nobody wrote a block for.
   returned: always
@@ -311,14 +326,14 @@ findings:
   elements: dict
   contains:
     layer:
-      description: V(sshd), V(shell), V(logind), V(multiplexer) or V(client).
+      description: V(sshd), V(shell), V(logind), V(multiplexer), V(client) or V(reaper).
       type: str
       returned: always
     clock:
       description:
-        - V(unresponsive peer), V(idle channel), V(unused connection), V(idle shell), V(idle session), V(login grace),
-          V(session lock), V(keepalive of clients) or V(limit); V(running configuration) for a daemon that has not read
-          what is on disk.
+        - V(unresponsive peer), V(idle channel), V(unused connection), V(idle shell), V(idle session), V(session age),
+          V(login grace), V(session lock), V(keepalive of clients) or V(limit); V(running configuration) for a daemon
+          that has not read what is on disk.
       type: str
       returned: always
     setting: {description: The name in O(wanted)., type: str, returned: always}

@@ -27,6 +27,9 @@ extends_documentation_fragment:
   - sessionops.policy.attributes.info_module
 author:
   - The sessionops.policy authors (@sessionops)
+seealso:
+  - module: sessionops.policy.session_terminate
+  - module: sessionops.policy.leftover_remove
 options:
   gather_subset:
     description:
@@ -106,6 +109,32 @@ options:
     type: list
     elements: str
     default: []
+  leftovers:
+    description:
+      - What M(sessionops.policy.leftover_remove) would be asked, so that RV(leftovers) tells what it would take and why
+        it would not take the rest. O(users), O(protect), O(exclude_users) and O(exclude_groups) count for it, too.
+    type: dict
+    suboptions:
+      kinds:
+        description: Leftovers of these kinds.
+        type: list
+        elements: str
+        choices: [closing_session, orphan_process, detached_multiplexer, stale_lock]
+        default: [closing_session, orphan_process, detached_multiplexer, stale_lock]
+      older_than:
+        description: Their least age. Written like O(idle_over).
+        type: str
+        default: 1d
+      intent:
+        description: Whether what shows that it is meant to stay is kept.
+        type: str
+        choices: [keep, ignore]
+        default: keep
+      lock_patterns:
+        description: Further stale locks.
+        type: list
+        elements: str
+        default: []
   sample:
     description:
       - Seconds between two looks. V(0) is one look.
@@ -147,6 +176,8 @@ EXAMPLES = r"""
 - name: What sessions left behind, and how near the host is to its limits
   sessionops.policy.session_info:
     gather_subset: [sessions, leftovers, limits]
+    leftovers:
+      older_than: 12h
 """
 
 RETURN = r"""
@@ -286,10 +317,9 @@ self_known_by:
   elements: str
 leftovers:
   description:
-    - What sessions left behind, as C(kind), C(why), C(pid), C(start_time), C(user), C(command), C(path) and C(age).
-    - V(closing) and V(orphan) outlived their session or shell, V(unsupervised) is a user's sshd whose privileged half
-      is gone, V(no_session) belongs to a user who is not on, V(multiplexer) is a tmux or screen that nobody is
-      attached to, V(stale_lock) a lock file whose owner is dead.
+    - What sessions left behind, with the fields of the RV(ignore:leftovers) of
+      M(sessionops.policy.leftover_remove) that do not tell what became of it.
+    - What has nothing in C(skipped_because) is what that module takes when it is asked the same with O(leftovers).
   returned: if O(gather_subset) has V(leftovers)
   type: list
   elements: dict
@@ -302,7 +332,12 @@ limits:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import parse_duration
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import duration_option
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_leftovers import (
+    decide,
+    read_leftover_wish,
+    shown,
+)
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_sessions import (
     Filters,
     Protection,
@@ -312,19 +347,18 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_se
     parse_networks,
     summarize,
 )
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import KINDS, WORK, plain
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import (
+    KINDS,
+    LEFTOVER_KINDS,
+    WORK,
+    plain,
+)
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.accounts import groups_of
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.draft import Roots
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.sessions import observe
 
-
-def duration(params, name):
-    if params[name] is None:
-        return None
-    try:
-        return parse_duration(params[name])
-    except ValueError as exc:
-        raise ValueError(f"{name}: {exc}") from None
+# The options that count for sessions and for leftovers alike.
+_ALSO_OF_LEFTOVERS = ("users", "protect", "exclude_users", "exclude_groups")
 
 
 def main():
@@ -350,6 +384,15 @@ def main():
             "protect": dict(names, choices=list(WORK), default=[name for name in WORK if name != "locks"]),
             "exclude_users": names,
             "exclude_groups": names,
+            "leftovers": {
+                "type": "dict",
+                "options": {
+                    "kinds": dict(names, choices=list(LEFTOVER_KINDS), default=list(LEFTOVER_KINDS)),
+                    "older_than": {"type": "str", "default": "1d"},
+                    "intent": {"type": "str", "choices": ["keep", "ignore"], "default": "keep"},
+                    "lock_patterns": names,
+                },
+            },
             "sample": {"type": "float", "default": 0.0},
         },
         supports_check_mode=True,
@@ -361,7 +404,10 @@ def main():
         if params["unresponsive"] and not params["sample"]:
             raise ValueError("unresponsive: one look cannot tell; set sample, too, for example to 5")
         thresholds = Thresholds(
-            duration(params, "idle_over"), duration(params, "age_over"), params["unresponsive"], params["closing"]
+            duration_option(params, "idle_over"),
+            duration_option(params, "age_over"),
+            params["unresponsive"],
+            params["closing"],
         )
         filters = Filters(
             params["users"],
@@ -371,11 +417,15 @@ def main():
             params["ids"],
             parse_networks(params["remote_hosts"]),
         )
+        wish = None
+        if "leftovers" in params["gather_subset"]:
+            asked = params["leftovers"] or {}
+            wish = read_leftover_wish({**asked, **{name: params[name] for name in _ALSO_OF_LEFTOVERS}})
     except ValueError as exc:
         module.fail_json(msg=str(exc))
     protection = Protection(params["protect"], params["exclude_users"], params["exclude_groups"])
     subset = params["gather_subset"]
-    seen = observe(Roots(), params["sample"], "leftovers" in subset)
+    seen = observe(Roots(), params["sample"], "leftovers" in subset, wish.lock_patterns if wish else ())
     sessions = [
         judge(session, thresholds, protection, groups_of)
         for session in seen.sessions
@@ -387,8 +437,8 @@ def main():
         "disagreements": list(seen.disagreements),
         "self_known_by": list(seen.self_known_by),
     }
-    if "leftovers" in subset:
-        result["leftovers"] = plain(seen.leftovers)
+    if wish:
+        result["leftovers"] = [shown(decision) for decision in decide(seen.leftovers, wish, groups_of)]
     if "limits" in subset:
         # Few ask for it, and each module costs a task a millisecond or two to compile.
         from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.login_limits import login_limits

@@ -269,7 +269,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.act.ending import Graces
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import parse_duration
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import duration_option
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.end_sessions import (
     FAILED,
     OUTCOMES,
@@ -304,12 +304,7 @@ def read_wish(params):
     """
 
     def seconds(name):
-        if params[name] is None:
-            return None
-        try:
-            return parse_duration(params[name])
-        except ValueError as exc:
-            raise ValueError(f"{name}: {exc}") from None
+        return duration_option(params, name)
 
     def networks(name):
         try:

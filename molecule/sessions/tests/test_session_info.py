@@ -245,7 +245,7 @@ def test_multiplexers(seen):
     assert boxes[("bg",)]["attached"] == 0 and boxes[("bg",)]["socket"].endswith("/other")
     assert boxes[("sock",)]["attached"] == 0 and boxes[("sock",)]["socket"] == "/tmp/dave.sock"
     assert boxes[("away",)]["attached"] == 0 and boxes[("here",)]["attached"] == 1
-    detached = {x["path"] for x in seen["leftovers"] if x["kind"] == "multiplexer"}
+    detached = {x["path"] for x in seen["leftovers"] if x["kind"] == "detached_multiplexer"}
     assert "/tmp/dave.sock" in detached
 
 
@@ -290,7 +290,7 @@ def test_what_outlives_its_session(seen):
     closing = [s for s in sessions(seen, user="dave", state="closing") if not s["work"]["multiplexers"]]
     assert len(closing) == 2 and all(s["idle"] is None and "jobs" in s["protected_because"] for s in closing)
     kinds = sorted(x["kind"] for x in seen["leftovers"] if x["user"] == "dave" and x["command"] == "sleep")
-    assert kinds == ["closing", "orphan"]
+    assert kinds == ["closing_session", "orphan_process"]
 
 
 def test_console(seen):

@@ -29,7 +29,7 @@ def test_sessions_without_logind(host, people):
 def test_what_outlives_its_shell(host):
     host.ssh("nohup sleep 4991 >/dev/null 2>&1 </dev/null &", user="carol")
     found = host.module("session_info", gather_subset=["sessions", "leftovers"])["leftovers"]
-    assert [(x["kind"], x["user"]) for x in found if x["command"] == "sleep"] == [("orphan", "carol")]
+    assert [(x["kind"], x["user"]) for x in found if x["command"] == "sleep"] == [("orphan_process", "carol")]
 
 
 ASYNC = ["--background", "60", "--poll", "1"]

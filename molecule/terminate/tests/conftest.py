@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Seats for people, and the figures that the run prints at its end."""
+"""The figures that the run prints at its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import collections
 import typing as t
 
 import pytest
-from realhosts import Person
 
 
 @pytest.fixture
@@ -30,17 +29,3 @@ def pytest_terminal_summary(terminalreporter: t.Any) -> None:
     if total:
         figures = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in total.items())
         terminalreporter.write_line(f"faults and races on real hosts: {figures}")
-
-
-@pytest.fixture(scope="module")
-def seat() -> t.Iterator[t.Callable[..., Person]]:
-    """Seat people who stay until the file's last test; each is waited for at the prompt."""
-    seated: list[Person] = []
-
-    def one(*args: t.Any, **kw: t.Any) -> Person:
-        seated.append(Person(*args, **kw))
-        return seated[-1].at_prompt()
-
-    yield one
-    for person in seated:
-        person.leaves()

@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import collections
-import io
 import json
 import pathlib
 import re
 import shlex
 import subprocess
-import tarfile
 
 import pytest
 from endings import DEAF
-from realhosts import CHECKOUT, run, until
+from realhosts import run, until
 
 DRIVER = pathlib.Path(__file__).with_name("driver.py")
 
@@ -24,15 +22,7 @@ DRIVER = pathlib.Path(__file__).with_name("driver.py")
 @pytest.fixture(scope="module")
 def engine(machine):
     """The engine on the host, as the folder that the driver is told."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        tar.add(
-            CHECKOUT / "plugins/module_utils/_engine",
-            "engine",
-            filter=lambda m: m if "__pycache__" not in m.name else None,
-        )
-        tar.add(DRIVER, "driver.py")
-    machine.exec("mkdir -p /root/driver && tar -xC /root/driver", input=packed.getvalue(), text=False)
+    machine.put_engine(DRIVER)
     return machine
 
 

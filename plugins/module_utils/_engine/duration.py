@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from typing import Mapping
 
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _TEXT = re.compile("".join(rf"(?:([0-9]{{1,10}}){unit})?" for unit, _size in _UNITS))
@@ -37,6 +38,20 @@ def parse_duration(value: object) -> int:
     if seconds > LARGEST:
         raise ValueError(f"{value!r} is too long: the longest duration is {LARGEST} seconds")
     return seconds
+
+
+def duration_option(options: Mapping[str, object], name: str) -> int | None:
+    """Seconds in the option `name`; None where it is not set.
+
+    Raises:
+        ValueError: with a sentence that names the option and says what to write instead.
+    """
+    if options[name] is None:
+        return None
+    try:
+        return parse_duration(options[name])
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}") from None
 
 
 def format_duration(seconds: int) -> str:

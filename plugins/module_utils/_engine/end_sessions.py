@@ -31,7 +31,7 @@ TERMINATED, WOULD_TERMINATE, SKIPPED, GONE, FAILED = OUTCOMES = (
     "gone",
     "failed",
 )
-_DID_NOT_END = "did not end"
+DID_NOT_END = "did not end"
 # The kernel moves a terminal's atime in steps of 8 s; two readings of the same one differ by less than this.
 _SAME_INPUT = 2.0
 
@@ -150,8 +150,31 @@ class Terminator:
             OSError: no claim could be made, and nothing was touched.
         """
         seen, decisions, remnants = self._decide(wish, options, act=True)
-        _make_room()
-        signaller = Signaller(self.kernel, _own_line(self.kernel, self.roots.own_pid()))
+        return self._carry_out(seen, decisions, remnants, wish, options)
+
+    def end(self, seen: Observation, decisions: Sequence[Decision], wish: Wish, options: Options) -> Result:
+        """End now what `decisions` on `seen` say, for who has looked, judged and warned already.
+
+        What a killed run had begun is finished as far as `wish` names it.
+
+        Raises:
+            as `run`.
+        """
+        _refuse_unknown_self(seen, options)
+        remnants = self._remnants(wish, {session.leader for session in seen.sessions}, options, True)
+        at_once = options._replace(warn_grace=0, warn_message=None)
+        return self._carry_out(seen, decisions, remnants, wish, at_once)
+
+    def _carry_out(
+        self,
+        seen: Observation,
+        decisions: Sequence[Decision],
+        remnants: Sequence[tuple[Claim, Session, list[Identity]]],
+        wish: Wish,
+        options: Options,
+    ) -> Result:
+        make_room()
+        signaller = Signaller(self.kernel, own_line(self.kernel, self.roots.own_pid()))
         cases = [self._resume(*remnant) for remnant in remnants]
         outcomes = [case.outcome for case in cases]
         try:
@@ -179,12 +202,7 @@ class Terminator:
         self, wish: Wish, options: Options, act: bool
     ) -> tuple[Observation, list[Decision], list[tuple[Claim, Session, list[Identity]]]]:
         seen = self.look(self.roots, options.sample)
-        if not seen.self_known_by and not seen.self_is_local and not options.allow_unknown_self:
-            raise Refused(
-                "nothing tells which session this task runs in, and it may have come by ssh, so its own connection "
-                "could be ended with the others: nothing was touched. Run it without async, or set "
-                "allow_unknown_self: true and name the account that it connects as in exclude_users"
-            )
+        _refuse_unknown_self(seen, options)
         remnants = self._remnants(wish, {session.leader for session in seen.sessions}, options, act)
         begun = {session.leader.pid for _claim, session, _core in remnants}
         sessions = [s for s in seen.sessions if s.leader.start_time is not None or s.leader.pid not in begun]
@@ -339,10 +357,10 @@ class Terminator:
         """What became of it, by /proc and by another look at all sessions, and not by what was signalled."""
         outcome, session = case.outcome, case.outcome.session
         outcome.steps = case.ending.steps
-        left = dict.fromkeys(alive(self.kernel, case.ending.core), _DID_NOT_END)
+        left = dict.fromkeys(alive(self.kernel, case.ending.core), DID_NOT_END)
         lasting = {identity: case.kept[identity.pid] for identity in alive(self.kernel, case.ending.outliving)}
         outcome.survivors = [
-            Survivor(identity.pid, identity.command, _state(self.kernel, identity), why)
+            Survivor(identity.pid, identity.command, state_of(self.kernel, identity), why)
             for identity, why in {**left, **lasting}.items()
         ]
         listed = next((s for s in after.sessions if s.id == session.id), None)
@@ -360,15 +378,7 @@ class Terminator:
         session, failed = outcome.session, outcome.outcome == FAILED
         facts: dict[str, syslog.Fact] = {
             "outcome": outcome.outcome,
-            "session": session.id,
-            "logind_session": session.logind_id,
-            "user": session.user,
-            "from": session.remote_host,
-            "kind": session.kind,
-            "tty": ",".join(session.ttys) or None,
-            "idle": session.idle,
-            "age": session.age,
-            "because": ",".join(session.stale_because) or None,
+            **about(session),
             "reason": options.reason,
             "done": ",".join(f"{step.signal}:{step.pid}" for step in outcome.steps),
             "survivors": ",".join(f"{survivor.command}:{survivor.pid}" for survivor in outcome.survivors) or None,
@@ -377,6 +387,15 @@ class Terminator:
         message = "could not end session" if failed else "ended session"
         if not self.log(options.identifier, syslog.WARNING if failed else syslog.NOTICE, message, facts):
             self._unlogged = True
+
+
+def _refuse_unknown_self(seen: Observation, options: Options) -> None:
+    if not seen.self_known_by and not seen.self_is_local and not options.allow_unknown_self:
+        raise Refused(
+            "nothing tells which session this task runs in, and it may have come by ssh, so its own connection "
+            "could be ended with the others: nothing was touched. Run it without async, or set "
+            "allow_unknown_self: true and name the account that it connects as in exclude_users"
+        )
 
 
 def _came_back(before: Session, now: Session, warned: Sequence[Warned]) -> bool:
@@ -392,7 +411,7 @@ def _survivor(member: Member, why: str) -> Survivor:
     return Survivor(member.pid, member.command, member.state, why)
 
 
-def _state(kernel: Kernel, identity: Identity) -> str | None:
+def state_of(kernel: Kernel, identity: Identity) -> str | None:
     process = kernel.look(identity.pid)
     return process.state if process else None
 
@@ -401,7 +420,7 @@ def _claim_name(session_id: str) -> str:
     return session_id.replace("/", "_")
 
 
-def _own_line(kernel: Kernel, pid: int) -> set[int]:
+def own_line(kernel: Kernel, pid: int) -> set[int]:
     """Our own pid and those of all above us."""
     line = {pid}
     while True:
@@ -412,7 +431,7 @@ def _own_line(kernel: Kernel, pid: int) -> set[int]:
         line.add(pid)
 
 
-def _make_room() -> None:
+def make_room() -> None:
     """Let us hold on to thousands of processes; without that the rest are compared before each signal instead."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -465,6 +484,21 @@ def _from_record(record: dict[str, Any]) -> tuple[Session, list[Identity]] | Non
     return session, core
 
 
+def about(session: Session) -> dict[str, syslog.Fact]:
+    """What a log line says of a session."""
+    return {
+        "session": session.id,
+        "logind_session": session.logind_id,
+        "user": session.user,
+        "from": session.remote_host,
+        "kind": session.kind,
+        "tty": ",".join(session.ttys) or None,
+        "idle": session.idle,
+        "age": session.age,
+        "because": ",".join(session.stale_because) or None,
+    }
+
+
 def described(outcome: Outcome) -> str:
     """A session in a few words, as in ``alice terminal pts/3 from 192.0.2.7``."""
     session = outcome.session
@@ -474,7 +508,7 @@ def described(outcome: Outcome) -> str:
 
 def left_in(outcome: Outcome) -> str:
     """What of a session that could not be ended is there still."""
-    left = [f"{s.command} (pid {s.pid}, state {s.state})" for s in outcome.survivors if s.why == _DID_NOT_END]
+    left = [f"{s.command} (pid {s.pid}, state {s.state})" for s in outcome.survivors if s.why == DID_NOT_END]
     return f"{', '.join(left)} did not end" if left else "it is open still"
 
 

@@ -359,12 +359,12 @@ def read_at(folder: int, name: str) -> File | None:
             stat.S_IMODE(status.st_mode),
             status.st_uid,
             status.st_gid,
-            _xattrs(fd),
+            xattrs(fd),
             status.st_mtime_ns,
         )
 
 
-def _xattrs(fd: int) -> tuple[tuple[str, bytes], ...]:
+def xattrs(fd: int) -> tuple[tuple[str, bytes], ...]:
     try:
         return tuple((name, os.getxattr(fd, name)) for name in os.listxattr(fd) if name not in _SIGNATURES)
     except OSError:
@@ -385,7 +385,7 @@ def write_new(world: World, folder: int, name: str, file: File) -> None:
         status = os.fstat(fd)
         if (status.st_uid, status.st_gid) != (file.uid, file.gid):
             world.chown(fd, file.uid, file.gid)
-        present = dict(_xattrs(fd))
+        present = dict(xattrs(fd))
         for xattr, value in file.xattrs:
             if present.get(xattr) != value:
                 world.setxattr(fd, xattr, value)

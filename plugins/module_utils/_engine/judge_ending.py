@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from typing import Any, Collection, Iterable, NamedTuple, Sequence
+from typing import Any, Collection, Iterable, NamedTuple, Protocol, Sequence
 
 from .judge_sessions import Filters, Groups, Protection, Thresholds, from_networks, judge, matches
 from .model import WORK, Session
@@ -52,6 +52,13 @@ class Decision(NamedTuple):
     def only_protected(self) -> bool:
         """Whether nothing but work speaks against ending it."""
         return bool(self.skipped) and set(self.skipped) <= set(WORK)
+
+
+class Decided(Protocol):
+    """A decision on anything: it is to be ended where `skipped` is ()."""
+
+    @property
+    def skipped(self) -> tuple[str, ...]: ...
 
 
 def asked(thresholds: Thresholds) -> list[str]:
@@ -136,18 +143,30 @@ def limit_of(text: str | int | None) -> tuple[int | None, int | None]:
     return (None, number) if found.group(2) else (number, None)
 
 
-def too_many(decisions: Sequence[Decision], sessions: int, limit: tuple[int | None, int | None]) -> str | None:
-    """The sentence that refuses to end more than `limit` of the host's `sessions`; None where that is kept.
+def allowed_of(limit: tuple[int | None, int | None], total: int) -> int | None:
+    """How many of `total` may end; None for any number.
 
     A percentage is rounded up, so that 10% of five sessions lets one end.
     """
     count, percentage = limit
-    allowed = count if percentage is None else math.ceil(sessions * percentage / 100)
+    return count if percentage is None else math.ceil(total * percentage / 100)
+
+
+def too_many(
+    decisions: Sequence[Decided],
+    total: int,
+    limit: tuple[int | None, int | None],
+    what: str = "sessions",
+    option: str = "max_terminate",
+) -> str | None:
+    """The sentence that refuses to end more than `limit` of the host's `total`; None where that is kept."""
+    _count, percentage = limit
+    allowed = allowed_of(limit, total)
     ending = sum(not decision.skipped for decision in decisions)
     if allowed is None or ending <= allowed:
         return None
-    said = f"{percentage}% of {sessions} sessions, {allowed}" if percentage is not None else str(allowed)
+    said = f"{percentage}% of {total} {what}, {allowed}" if percentage is not None else str(allowed)
     return (
-        f"{ending} sessions would be ended, and max_terminate allows {said}: nothing was touched. "
-        "Narrow the selectors or raise max_terminate"
+        f"{ending} {what} would be ended, and {option} allows {said}: nothing was touched. "
+        f"Narrow the selectors or raise {option}"
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Sequence
 
+from .duration import parse_duration
 from .observe.scanner import scanner_accepts
 from .observe.sshd_config import canonical, sshd_seconds
 
@@ -20,6 +21,7 @@ CHANNEL = "idle channel"
 UNUSED = "unused connection"
 SHELL = "idle shell"
 SESSION = "idle session"
+AGE = "session age"
 GRACE = "login grace"
 LIMIT = "limit"
 LOCK = "session lock"
@@ -73,16 +75,12 @@ def judge_policy(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[di
         return []
     layers = wanted.get("layers") or []
     found: list[Finding] = []
-    judges = {
-        "sshd": judge_sshd,
-        "shell": judge_shell,
-        "logind": judge_logind,
-        "multiplexer": judge_multiplexer,
-        "client": judge_client,
-    }
-    for layer, judge in judges.items():
+    for layer, judge in _JUDGES:
         if layer in layers:
             found += judge(wanted, facts)
+    if any(f.layer == "reaper" and f.clock == SESSION and f.compliant for f in found):
+        # What nothing else on this host could enforce is enforced all the same.
+        found = [f for f in found if f.compliant is not None or f.clock not in (SHELL, SESSION)]
     if wanted.get("scanned"):
         found += judge_text(found, facts)
     return [asdict(_with_remedy(f)) for f in found]
@@ -723,3 +721,61 @@ def _judge_client_keyword(wanted: Mapping[str, Any], client: Mapping[str, Any], 
         "client", KEEPALIVE, setting, value, in_force, compliant, origin.get("source"), overridden_by, why, remedy,
         rule_ids(wanted, setting),
     )  # fmt: skip
+
+
+# --- reaper -----------------------------------------------------------------------------------------------------
+
+# Periods without a run after which it counts as stopped; a run itself may take up to two minutes.
+_LATE, _LONGEST_RUN = 3, 120
+
+
+def judge_reaper(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
+    reaper = facts["reaper"]
+    trouble = _reaper_trouble(wanted, reaper, facts["host"]["init"])
+    found = []
+    for clock, setting in ((SESSION, "idle_timeout"), (AGE, "max_session_age")):
+        value = wanted.get(setting)
+        if value is not None:
+            in_force = None if trouble else parse_duration(reaper["policy"].get(setting) or 0) or None
+            compliant: bool | None = not trouble and _same(in_force, value)
+            why, remedy = trouble or (None, None)
+            if not trouble and reaper["policy"].get("mode") == "report":
+                compliant, why = None, "the reaper only reports: nobody is ended"
+                remedy = "set session_reaper_mode to enforce"
+            elif not trouble and not compliant:
+                why = f"the last run, at {reaper['last_run']}, went by {_shown(in_force)}"
+            source = None if trouble else "session-reaper"
+            rules = rule_ids(wanted, setting)
+            found.append(
+                Finding("reaper", clock, setting, value, in_force, compliant, source, None, why, remedy, rules)
+            )
+    return found
+
+
+def _reaper_trouble(wanted: Mapping[str, Any], reaper: Mapping[str, Any], init: str) -> tuple[str, str] | None:
+    """Why the reaper cannot be counted on, and what to do."""
+    again = "run the role session_reaper again"
+    if not reaper["engine"]:
+        return "no reaper is installed", again
+    if wanted.get("reaper_engine") not in (None, reaper["engine"]):
+        return "the reaper that is installed is not this collection's", again
+    if not reaper["active"]:
+        if init == "systemd":
+            return "session-reaper.timer is not active", "run: systemctl enable --now session-reaper.timer"
+        return "nothing runs the reaper: there is no cron, or no job for it", again
+    if reaper["last_run_age"] is None:
+        return "the reaper has not run since the boot", "look why: journalctl -t session-reaper"
+    period = parse_duration(reaper["policy"].get("period") or 60)
+    if reaper["last_run_age"] > _LATE * period + _LONGEST_RUN:
+        return f"the reaper's last run was at {reaper['last_run']}", "look why: journalctl -t session-reaper"
+    return None
+
+
+_JUDGES = (
+    ("sshd", judge_sshd),
+    ("shell", judge_shell),
+    ("logind", judge_logind),
+    ("multiplexer", judge_multiplexer),
+    ("client", judge_client),
+    ("reaper", judge_reaper),
+)

@@ -185,24 +185,54 @@ class Session:
     protected_because: tuple[str, ...] = ()
 
 
-class Leftover(NamedTuple):
-    """What a session left behind.
+CLOSING_SESSION, ORPHAN_PROCESS, DETACHED_MULTIPLEXER, STALE_LOCK = LEFTOVER_KINDS = (
+    "closing_session",
+    "orphan_process",
+    "detached_multiplexer",
+    "stale_lock",
+)
 
-    closing: in the scope of a session that logind calls closing; orphan: its SID leader is dead and init has it;
-    unsupervised: a user's sshd whose privileged half is gone; no_session: its user has no session at all;
-    multiplexer: a tmux or screen that nobody is attached to; stale_lock: a lock file whose owner is dead.
+
+class Leftover(NamedTuple):
+    """One thing that sessions left behind. `cause` tells apart what `kind` puts together:
+
+    closing_session: closing (in the scope of a session that logind calls closing).
+    orphan_process: shell_ended (its SID leader is dead, or the connection that it served), unsupervised (a user's sshd
+    whose privileged half is gone), no_session (its user has no session at all).
+    detached_multiplexer: tmux or screen. stale_lock: pid_gone, vim_swap, no_server (a socket), named (by a pattern).
+
+    `age` is seconds since processes began, since a multiplexer was last used, since a lock was last written. `intent`
+    is how it shows that it is meant to stay, `work` are names of WORK, `blocked` what always speaks against taking it.
+    `target` is what the act needs, with names as the kernel has them.
     """
 
     kind: str
+    cause: str
     why: str
+    id: str
     pid: int | None = None
     start_time: int | None = None
     uid: int | None = None
     user: str | None = None
     command: str | None = None
+    name: str | None = None  # of a multiplexer's session
     path: str | None = None
     age: int | None = None
+    attached_age: int | None = None
+    activity_age: int | None = None
     logind_id: str | None = None
+    processes: tuple[Member, ...] = ()
+    intent: tuple[str, ...] = ()
+    work: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    target: Any = None
+
+
+class Traffic(NamedTuple):
+    """Bytes both ways so far of a connection without channels, and of what is forwarded through it."""
+
+    own: int | None
+    forwarded: tuple[int | None, ...]
 
 
 class Observation(NamedTuple):
@@ -215,6 +245,7 @@ class Observation(NamedTuple):
     self_known_by: tuple[str, ...]
     logind_limits: tuple[int | None, int | None]  # SessionsMax, sessions now
     self_is_local: bool = False
+    traffic: tuple[tuple[str, Traffic], ...] = ()  # by session id, of ssh connections without channels
 
 
 def plain(value: Any) -> Any:

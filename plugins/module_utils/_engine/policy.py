@@ -14,7 +14,7 @@ from .model import WORK
 from .order import read_within
 
 # The layers that this version has.
-LAYERS = ("sshd", "shell", "logind", "multiplexer", "client")
+LAYERS = ("sshd", "shell", "logind", "multiplexer", "client", "reaper")
 STATES = ("present", "absent")
 
 # What an operator writes to leave a setting of the profile to the host.
@@ -144,7 +144,8 @@ VARIABLES = (
 PROTECT = tuple(name for name in WORK if name != "locks")
 # Which layers act on a setting.
 _ENFORCED_BY: Mapping[str, tuple[str, ...]] = {
-    "idle_timeout": ("shell", "logind"),
+    "idle_timeout": ("shell", "logind", "reaper"),
+    "max_session_age": ("reaper",),
     "max_logins": ("logind",),
     "lock_timeout": ("multiplexer",),
     "tmux_login_shell": ("multiplexer",),
@@ -296,6 +297,11 @@ def resolve(profiles: Mapping[str, Any], chosen: Mapping[str, Any], facts: Mappi
     errors += _contradictions(values, sshd)
     if state == "present":
         errors += _lock_that_never_comes(values, layers)
+    if "reaper" in layers and values["idle_timeout"] and values["idle_timeout"] < SHORTEST_IDLE:
+        errors.append(
+            f"session_policy_idle_timeout: {format_duration(values['idle_timeout'])} is shorter than terminals can be "
+            f"measured: with the layer reaper write {SHORTEST_IDLE}s or more"
+        )
     warnings += _doubts(values, sshd)
     if "multiplexer" in layers and state == "present":
         warnings += _about_locks(values, facts.get("multiplexer") or {}, [*exempt_users, *exempt_groups])

@@ -18,13 +18,14 @@ DURATIONS = (
     "login_grace_time",
     "lock_timeout",
     "server_alive_interval",
+    "max_session_age",
 )
 COUNTS = ("client_alive_count_max", "max_sessions", "max_logins", "server_alive_count_max")
 SWITCHES = ("tcp_keep_alive", "kill_user_processes", "tmux_login_shell", "scanned")
 LISTS = ("layers", "exempt_users", "exempt_groups", "linger_users")
-OTHER = ("max_startups", "rules", "state")
+OTHER = ("max_startups", "rules", "state", "reaper_engine")
 # The umbrella's other variables, which nothing here can judge.
-UNJUDGED = ("confirm_within", "max_session_age", "profile", "protect")
+UNJUDGED = ("confirm_within", "profile", "protect")
 _YES = (True, "yes", "true", "True", "on")
 _NO = (False, "no", "false", "False", "off")
 

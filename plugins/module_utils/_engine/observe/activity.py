@@ -21,6 +21,7 @@ from ..model import (
     Multiplexer,
     Process,
     Session,
+    Traffic,
     Trouble,
     Work,
     iso,
@@ -198,12 +199,7 @@ class Activity:
 
     def _idle_of_forward(self, draft: Draft, link: Connection | None) -> tuple[int | None, str]:
         """Nothing but forwarded connections, which sshd has open as sockets of its own: no keepalive touches those."""
-        inner = []
-        if draft.servant:
-            for _number, target in self.proc.descriptors(draft.servant.pid):
-                inode = socket_inode(target)
-                if inode is not None and inode != draft.inode and inode in self._connections:
-                    inner.append(self._connections[inode].quiet())
+        inner = [forwarded.quiet() for forwarded in self._forwarded(draft)]
         if inner:
             known = [quiet for quiet in inner if quiet is not None]
             return (min(known), "socket") if len(known) == len(inner) else (None, "none")
@@ -216,6 +212,19 @@ class Activity:
             if max(took, gave) <= KEEPALIVE_BYTES:
                 quiet = max(quiet, int(self._waited))
         return quiet, "socket"
+
+    def _forwarded(self, draft: Draft) -> list[Connection]:
+        found = []
+        if draft.servant:
+            for _number, target in self.proc.descriptors(draft.servant.pid):
+                inode = socket_inode(target)
+                if inode is not None and inode != draft.inode and inode in self._connections:
+                    found.append(self._connections[inode])
+        return found
+
+    def traffic(self, draft: Draft) -> Traffic:
+        link = self.connection(draft)
+        return Traffic(link.bytes() if link else None, tuple(inner.bytes() for inner in self._forwarded(draft)))
 
     # --- work -------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform as python_platform
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import Mapping
 
@@ -29,6 +30,7 @@ class Host:
     screen: str | None
     utmp: bool
     python: str
+    python_executable: str
     systemd_version: int | None = None
     systemd_features: list[str] = field(default_factory=list)
 
@@ -73,6 +75,7 @@ def observe_host(tree: Tree, answers: Mapping[str, Answer]) -> Host:
         screen=tree.program("screen"),
         utmp=tree.exists("/run/utmp") or tree.exists("/var/run/utmp"),
         python=python_platform.python_version(),
+        python_executable=sys.executable,
         systemd_version=int(version.group(1)) if version else None,
         systemd_features=re.findall(r"(?:^|(?<= ))[+-][A-Z0-9_]+", said.partition("\n")[2]),
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import Iterable, NamedTuple
+from typing import Iterable, NamedTuple, Sequence
 
 from ..model import Clock, Multiplexer, Process, iso, visible
 from .command import Command, Runner
@@ -36,32 +36,22 @@ def parse_unix(data: bytes) -> dict[int, str]:
 
 
 def multiplexers(
-    proc: Proc, servers: Iterable[Server], run: Runner, clock: Clock, screen_folder: str
+    proc: Proc, servers: Sequence[Server], run: Runner, clock: Clock, screen_folder: str
 ) -> tuple[dict[int, Multiplexer], list[str]]:
     """What each server says of itself, by pid, and a sentence for each that does not answer."""
     found: dict[int, Multiplexer] = {}
     warnings: list[str] = []
-    tmuxes: list[tuple[Server, str]] = []
-    listening: dict[int, str] | None = None
+    paths = socket_paths(proc, [server for server in servers if server.program == "tmux"])
     for server in servers:
-        pid, start = server.process.pid, server.process.start
+        pid = server.process.pid
         if server.program == "screen":
             found[pid] = _screen(server, screen_folder)
-            continue
-        if listening is None:
-            listening = parse_unix(proc.table("net/unix"))
-        inodes = [socket_inode(target) for _number, target in proc.descriptors(pid)]
-        path = next((listening[inode] for inode in inodes if inode in listening), None)
-        found[pid] = Multiplexer("tmux", pid, start, server.uid, visible(path) if path else None)
-        if path:
-            tmuxes.append((server, path))
-    # As its owner, without a terminal of ours: what listens there may be anything.
-    root = os.geteuid() == 0
+        else:
+            path = paths.get(pid)
+            found[pid] = Multiplexer("tmux", pid, server.process.start, server.uid, visible(path) if path else None)
+    tmuxes = [(server, paths[server.process.pid]) for server in servers if server.process.pid in paths]
     questions = {
-        str(server.process.pid): Command(
-            ("tmux", "-S", path, "list-sessions", "-F", _FORMAT),
-            ids=(server.uid, server.gid, (server.gid,)) if root else None,
-        )
+        str(server.process.pid): as_owner(server, ("tmux", "-S", path, "list-sessions", "-F", _FORMAT))
         for server, path in tmuxes
     }
     answers = run(questions) if questions else {}
@@ -81,6 +71,25 @@ def multiplexers(
     return found, warnings
 
 
+def socket_paths(proc: Proc, servers: Iterable[Server]) -> dict[int, str]:
+    """Where each of these tmux servers listens, by pid."""
+    found: dict[int, str] = {}
+    listening: dict[int, str] | None = None
+    for server in servers:
+        if listening is None:
+            listening = parse_unix(proc.table("net/unix"))
+        inodes = [socket_inode(target) for _number, target in proc.descriptors(server.process.pid)]
+        path = next((listening[inode] for inode in inodes if inode in listening), None)
+        if path:
+            found[server.process.pid] = path
+    return found
+
+
+def as_owner(server: Server, argv: tuple[str, ...]) -> Command:
+    """`argv` as the server's owner, without a terminal of ours: what listens there may be anything."""
+    return Command(argv, ids=(server.uid, server.gid, (server.gid,)) if os.geteuid() == 0 else None)
+
+
 def parse_tmux(answer: str, pid: int, clock: Clock) -> tuple[tuple[str, ...], int, float, int] | None:
     """Names, clients attached, when the first session was created, and seconds since the last activity.
 
@@ -95,24 +104,31 @@ def parse_tmux(answer: str, pid: int, clock: Clock) -> tuple[tuple[str, ...], in
 
 
 def _screen(server: Server, folder: str) -> Multiplexer:
-    """By lstat alone, in a folder that only root can put users' folders into."""
     process = server.process
     nothing = Multiplexer("screen", process.pid, process.start, server.uid, None)
+    found = screen_socket(server, folder)
+    if found is None:
+        return nothing
+    path, facts = found
+    return nothing._replace(
+        socket=visible(path),
+        names=(visible(os.path.basename(path).partition(".")[2]),),
+        attached=int(bool(facts.st_mode & 0o100)) if stat.S_ISSOCK(facts.st_mode) else None,
+    )
+
+
+def screen_socket(server: Server, folder: str) -> tuple[str, os.stat_result] | None:
+    """The socket of a screen, by lstat alone, in a folder that only root can put users' folders into."""
     try:
         owned = [entry.path for entry in os.scandir(folder) if entry.stat(follow_symlinks=False).st_uid == server.uid]
         for path in owned:
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 for name in os.listdir(handle):
-                    if name.startswith(f"{process.pid}."):
-                        found = os.stat(name, dir_fd=handle, follow_symlinks=False)
-                        return nothing._replace(
-                            socket=visible(os.path.join(path, name)),
-                            names=(visible(name.partition(".")[2]),),
-                            attached=int(bool(found.st_mode & 0o100)) if stat.S_ISSOCK(found.st_mode) else None,
-                        )
+                    if name.startswith(f"{server.process.pid}."):
+                        return os.path.join(path, name), os.stat(name, dir_fd=handle, follow_symlinks=False)
             finally:
                 os.close(handle)
     except OSError:
         pass
-    return nothing
+    return None

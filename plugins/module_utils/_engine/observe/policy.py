@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Sequence
 
 from ..journal import shown_history
-from . import client, host, limits, logind, multiplexer_lock, scanner, shell, sshd
+from . import client, host, limits, logind, multiplexer_lock, reaper, scanner, shell, sshd
 from .command import Runner, run_together
 from .tree import Tree
 
@@ -55,6 +55,7 @@ def observe_policy(
         **host.questions(tree),
         **client.questions(tree, platform, root),
         **multiplexer_lock.questions(tree, root, existing),
+        **reaper.questions(tree),
     }
     answers = run(asked)
 
@@ -77,6 +78,7 @@ def observe_policy(
         "client": asdict(client.observe_client(tree, platform, answers)),
         "multiplexer": asdict(multiplexer_lock.observe_multiplexer(tree, platform, answers)),
         "scanner": scanner.observe_scanner(tree, platform, major, seen_sshd.config) if seen_sshd.config else {},
+        "reaper": asdict(reaper.observe_reaper(tree, seen_host.init, answers)),
         "users": {name: {"existing": ids is not None} for name, ids in accounts.items()},
         "groups": {name: {"existing": found is not None, "members": found or []} for name, found in members.items()},
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import Iterable
+from typing import Collection, Iterable
 
 from ..model import (
     CONSOLE,
@@ -42,14 +42,19 @@ _SCHEDULERS = ("cron", "crond", "anacron", "atd", "fcron")
 _FILE_TRANSFERS = ("sftp-server", "scp", "rsync", "rsync-ssl")
 
 
-def observe(roots: Roots, sample: float = 0.0, want_leftovers: bool = False) -> Observation:
-    """Look once, or twice `sample` seconds apart: only two looks tell what moves in a session without a terminal."""
+def observe(
+    roots: Roots, sample: float = 0.0, want_leftovers: bool = False, lock_patterns: Collection[str] = ()
+) -> Observation:
+    """Look once, or twice `sample` seconds apart: only two looks tell what moves in a session without a terminal.
+
+    `lock_patterns` name further stale locks among the leftovers.
+    """
     proc = Proc(roots.proc)
     # Tens of thousands of values, none of them garbage before the end: collecting would only walk them again and again.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _Look(roots, proc).run(sample, want_leftovers)
+        return _Look(roots, proc).run(sample, want_leftovers, lock_patterns)
     finally:
         proc.close()
         if collecting:
@@ -74,7 +79,7 @@ class _Look:
         self.foreign: set[int] = set()
         self.logind_seen: dict[str, LogindSession] = {}
 
-    def run(self, sample: float, want_leftovers: bool) -> Observation:
+    def run(self, sample: float, want_leftovers: bool, lock_patterns: Collection[str]) -> Observation:
         # With a second look, that one reads them.
         locks = None if sample else self.proc.table_later("locks")
         logind = self._open_logind()
@@ -117,9 +122,11 @@ class _Look:
         sessions = activity.sessions(self._boot_id(), own)
         found: tuple[Leftover, ...] = ()
         if want_leftovers:
-            from .leftovers import find_leftovers
+            from .leftovers import Leftovers
 
-            found = find_leftovers(self.roots, self.proc, self.clock, self.table, set(self.owner), sessions)
+            left = Leftovers(self.roots, self.proc, self.clock, self.table, set(self.owner), sessions, self._boot_id())
+            found = left.find(lock_patterns)
+            self.warnings.extend(left.warnings)
         self._say_what_was_hidden()
         return Observation(
             self._boot_id(),
@@ -131,6 +138,11 @@ class _Look:
             known_by,
             self.logind_limits,
             is_local,
+            tuple(
+                (session.id, activity.traffic(draft))
+                for draft, session in zip(self.drafts, sessions)
+                if draft.service == "sshd" and not draft.channels
+            ),
         )
 
     def _boot_id(self) -> str:

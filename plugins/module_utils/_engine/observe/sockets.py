@@ -41,6 +41,10 @@ class Connection(NamedTuple):
             return None
         return min(self.sent_ago, self.received_ago) // 1000
 
+    def bytes(self) -> int | None:
+        """Bytes both ways so far."""
+        return None if self.acked is None or self.received is None else self.acked + self.received
+
 
 def _address(family: int, raw: bytes) -> str:
     if family == socket.AF_INET:

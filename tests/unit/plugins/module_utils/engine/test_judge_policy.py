@@ -558,3 +558,42 @@ def test_an_account_whose_login_shell_has_another_timeout():
     assert only(findings, "idle_timeout", user="dave")["compliant"] is False
     exempt = judge({**WANTED, "exempt_users": ["dave"]}, shell__login_by_user={"dave": shell})
     assert only(exempt, "idle_timeout", user="dave")["compliant"] is True
+
+
+REAPER = {
+    "engine": "e1", "files": ["model.py"], "cron": None, "active": True, "last_run": "2026-01-01T00:00:00Z",
+    "last_run_age": 30, "policy": {"idle_timeout": "15m", "period": "1m", "mode": "enforce"},
+}  # fmt: skip
+REAPED = {"layers": ["reaper"], "idle_timeout": 900, "reaper_engine": "e1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "compliant", "why"),
+    [
+        ({}, True, None),
+        ({"engine": None}, False, "no reaper is installed"),
+        ({"engine": "e2"}, False, "not this collection's"),
+        ({"active": False}, False, "session-reaper.timer is not active"),
+        ({"last_run_age": None}, False, "has not run since the boot"),
+        ({"last_run_age": 3600}, False, "last run was at 2026"),
+        ({"policy": {"idle_timeout": "1h"}}, False, "went by 3600"),
+        ({"policy": {"idle_timeout": 900, "mode": "report"}}, None, "only reports"),
+    ],
+)
+def test_the_reaper_is_judged_by_its_last_run(change, compliant, why):
+    facts = {**copy.deepcopy(FACTS), "reaper": {**REAPER, **change}}
+    facts["host"]["init"] = "systemd"
+    (finding,) = judge_policy(REAPED, facts)
+    assert finding["compliant"] is compliant and (why or "") in (finding["why"] or ""), finding
+    assert (finding["in_force"] == 900) is (compliant is not False)
+
+
+def test_what_only_the_reaper_enforces_is_enforced():
+    facts = {**copy.deepcopy(FACTS), "reaper": REAPER}
+    facts["host"]["init"] = "systemd"
+    facts["logind"]["sees_ssh_ttys"] = False
+    facts["shell"]["login_shells_of"] = {"fish": ["erin"]}
+    wanted = {**REAPED, "layers": ["shell", "logind", "reaper"]}
+    assert all(finding["compliant"] for finding in judge_policy(wanted, facts))
+    facts["reaper"] = {**REAPER, "active": False}
+    assert {f["layer"] for f in judge_policy(wanted, facts) if f["compliant"] is None} == {"shell", "logind"}

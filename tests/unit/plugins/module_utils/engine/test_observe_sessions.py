@@ -90,7 +90,7 @@ def test_utmp_is_merged_and_contradicted(monkeypatch, tmp_path):
 def test_multiplexers_without_logind_are_left_over(monkeypatch, tmp_path):
     """No scope says which session they came from, so they are shown, and not as anybody's work."""
     seen = look(monkeypatch, load("trixie"), tmp_path)
-    assert [x.user for x in seen.leftovers if x.kind == "multiplexer"] == ["dave", "dave"]
+    assert [x.user for x in seen.leftovers if x.kind == "detached_multiplexer"] == ["dave", "dave"]
 
 
 def sleeper(recording):

@@ -11,8 +11,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import Clock
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import leftovers, work
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import work
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.procfs import Proc
 
 
@@ -86,21 +85,6 @@ def test_replaced_while_it_runs(there):
 )
 def test_the_file_of_a_swap(swap, file):
     assert work._of_swap(swap) == file
-
-
-def test_stale_locks(tmp_path):
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    (folder / ".X0-lock").write_text("       77\n")
-    (folder / ".X1-lock").write_text("       78\n")
-    (folder / "a.lock").write_text("not a pid")
-    (folder / "secret").write_text("77")
-    os.symlink(folder / "secret", folder / "b.lock")
-    os.mkfifo(folder / "c.lock")
-    (folder / "d.lock").mkdir()
-    found = list(leftovers._locks(str(tmp_path), Clock(9e9, 5.0), {78}))
-    assert [x.path for x in found] == ["/tmp/.X0-lock"]
-    assert found[0].why == "it names pid 77, which is gone"
 
 
 def emacs_at(tmp_path, *names):

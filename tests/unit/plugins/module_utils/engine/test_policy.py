@@ -159,7 +159,8 @@ def test_0_sets_no_such_clock(off):
         ({"max_startups": 37859}, "YAML read as base 60"),
         ({"profile": "cjs"}, "no profile 'cjs': choose anssi, cis, none, pci_dss or stig"),
         ({"state": "gone"}, "neither present nor absent"),
-        ({"layers": ["sshd", "reaper"]}, "no layer 'reaper'"),
+        ({"layers": ["sshd", "sweeper"]}, "no layer 'sweeper'"),
+        ({"layers": ["reaper"], "idle_timeout": 20}, "with the layer reaper write 30s or more"),
         ({"layers": "sshd"}, "session_policy_layers: 'sshd' is not a list"),
         ({"exempt_users": "bob"}, "session_policy_exempt_users: 'bob' is not a list"),
         ({"exempt_users": [["bob"]]}, "is not a list of names"),
@@ -220,7 +221,7 @@ def test_who_does_not_exist_is_a_warning():
         ({"idle_timeout": 10}, "shorter than terminals can be measured"),
         ({"login_grace_time": 0}, "stay for ever"),
         ({"max_logins": 3}, "logind is not among session_policy_layers"),
-        ({"idle_timeout": "5m", "layers": ["sshd"]}, "shell or logind is not among"),
+        ({"idle_timeout": "5m", "layers": ["sshd"]}, "shell, logind or reaper is not among"),
     ],
 )
 def test_doubts_are_warnings(chosen, said):
