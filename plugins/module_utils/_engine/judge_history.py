@@ -197,6 +197,8 @@ class History:
             self.logins.setdefault(login.pid or 0, []).append(login)
         self.shutdowns = sorted(shutdowns)
         self.starts = sorted(starts)
+        # Whether a login at a terminal would be among `logins`.
+        self.keeps_logins = bool(self.logins)
         # Lines about what began before the first line that was read; None once that was read, too.
         self.waiting: deque[Line] | None = deque(maxlen=_MOST_WAITING)
         self.early = False
@@ -626,12 +628,12 @@ class History:
             return _Verdict(cause, _HOW[cause], line)
         if cause == KILLED:
             return _Verdict(KILLED, "sshd's privileged process was gone when the session needed it", line)
+        if known.stopping:
+            return _Verdict(KILLED, "its scope was stopped, as loginctl terminate-session does", known.stopping)
         if known.signalled:
             found = _REAPED.fullmatch(known.signalled.message)
             number = found.group(1) if found else "?"
             return _Verdict(KILLED, f"signal {number} ended sshd's process", known.signalled)
-        if known.stopping:
-            return _Verdict(KILLED, "its scope was stopped, as loginctl terminate-session does", known.stopping)
         if cause in (_GOODBYE, IDLE_CHANNEL):
             return self._left(known, login, at, in_force, line, last)
         if known.closed and known.service != "sshd":
@@ -669,31 +671,33 @@ class History:
         cut = next((said for cause, said in reversed(last) if cause == IDLE_CHANNEL), None)
         if cut:
             return _Verdict(IDLE_CHANNEL, "ChannelTimeout: no byte went through the channel, either way", cut)
+        lasted = at - known.began if known.began is not None else None
+        unsaid = not known.verbose and _reached(lasted, in_force.channel_timeout)
         hung_up = known.hung_up or (login.left_at if login else None)
         if hung_up is None:
-            if known.tty or login:
-                how = "the client said goodbye; whether the shell had ended first is not recorded on this host"
-            else:
-                how = "the client said goodbye: the command had ended, or the client was told to stop"
+            terminal = known.tty or login or not (known.kinds or self.keeps_logins)
+            if terminal or unsaid:
+                could_be = (EXIT, *[CLIENT_CLOSED] * bool(terminal), *[IDLE_CHANNEL] * unsaid)
+                how = f"the client said goodbye; what had ended before that is not recorded on this host: {_SPEECHLESS}"
+                return _Verdict(UNKNOWN, how, line, could_be=could_be)
+            how = "inferred from the client's goodbye: the command had ended, or the client was told to stop"
             return _Verdict(EXIT, how, line, inferred=True)
         if known.closed and hung_up > known.closed.at:
             how = "the client said goodbye while the terminal was still open: its window was closed, or ~. typed"
             return _Verdict(CLIENT_CLOSED, how, line)
-        lasted = at - known.began if known.began is not None else None
         shell = self._shell(known, hung_up, at)
         if shell:
             return shell
-        if not known.verbose and _reached(lasted, in_force.channel_timeout):
+        if unsaid:
             how = f"the shell ended, or ChannelTimeout cut it, which sshd says only at LogLevel VERBOSE: {_SPEECHLESS}"
             return _Verdict(UNKNOWN, how, line, could_be=(EXIT, IDLE_CHANNEL))
         if _reached(lasted, in_force.shell_timeout):
             how = (
-                f"the shell ended, and it left no line of its own: by itself, or for TMOUT={in_force.shell_timeout}, "
-                "which leaves none in shells without the snippet of the role shell_timeout"
+                f"the shell ended by itself or for TMOUT={in_force.shell_timeout}, and left no line that says which: "
+                "the role shell_timeout has shells leave one"
             )
             return _Verdict(UNKNOWN, how, line, could_be=(EXIT, IDLE_SHELL))
-        how = "the shell ended, and then the client said goodbye"
-        return _Verdict(EXIT, how, line)
+        return _Verdict(EXIT, "the shell ended, and then the client said goodbye", line)
 
     def _shell(self, known: _Connection, hung_up: float, at: float) -> _Verdict | None:
         """What the login shell itself said at its end, by the snippet of the role shell_timeout.
@@ -711,10 +715,11 @@ class History:
                 continue
             if known.tty and facts.get("tty") not in (known.tty, None):
                 continue
-            idle, limit = facts.get("idle", ""), facts.get("tmout", "")
+            idle, limit = facts.get("idle", ""), facts.get("limit", "")
             if not idle.isdecimal() or not limit.isdecimal():
                 continue
-            if int(limit) and int(idle) >= int(limit) - 8 and _reached(at - (known.began or 0.0), int(limit) - 1):
+            lasted = None if known.began is None else at - known.began
+            if int(idle) >= int(limit) and "typed" not in facts and _reached(lasted, int(limit)):
                 how = f"inferred from the shell's own line: it ended {idle} s after the last input, with TMOUT={limit}"
                 return _Verdict(IDLE_SHELL, how, line, inferred=True, trusted=False)
             how = f"the shell ended {idle} s after the last input, by its own line, and then the client said goodbye"
