@@ -65,6 +65,10 @@ STOPPING, OUT_OF_MEMORY, SHUTTING_DOWN, STARTED, IDS_OF_LOGIND = (
 # Seconds: between the end of a terminal and of its connection; from a signal of ours to our line about it; of a
 # shutdown at the most.
 _AT_THE_END, _OURS, _SHUTDOWN = 15.0, 300.0, 180.0
+# What a shutdown says of itself may come a little after the first sessions have ended.
+_BEFORE = 5.0
+# The unit that lets users log in: nothing but a shutdown stops it.
+_PERMIT = "systemd-user-sessions.service"
 _PAM = (*SSHD, "login")
 # Lines that wait for a beginning; what is forged must not fill the memory.
 _MOST_WAITING = 20_000
@@ -441,6 +445,9 @@ class History:
             start = line.at - (int(took) / 1e6 if took else 0.0)
             self.starts.append(start)
             return
+        if line.unit == _PERMIT and line.message_id == STOPPING:
+            self.shutdowns.append(line.at)
+            return
         scope = _SCOPE.fullmatch(line.unit or "")
         stopped = _STOPPED.match(line.message)
         name = scope.group(1) if scope else (stopped.group(1) or stopped.group(2)) if stopped else ""
@@ -642,7 +649,7 @@ class History:
         return _unsaid(known)
 
     def _shutdown(self, known: _Connection, at: float) -> _Verdict | None:
-        marker = next((m for m in self.shutdowns if -2.0 <= at - m <= _SHUTDOWN), None)
+        marker = next((m for m in self.shutdowns if -_BEFORE <= at - m <= _SHUTDOWN), None)
         if marker is not None and (known.stopping or not known.said or known.restarted):
             start = self._after(self.starts, marker)
             if start is None or start >= at:
@@ -651,11 +658,6 @@ class History:
         if known.restarted is not None and known.end is None:
             how = "inferred: nothing closed it before the host started again"
             return _Verdict(SHUTDOWN, how, known.came, inferred=True)
-        if known.stopping:
-            start = self._after(self.starts, at)
-            if start is not None and start - at <= _SHUTDOWN:
-                how = "inferred: its scope was stopped, and the host started again soon after"
-                return _Verdict(SHUTDOWN, how, known.stopping, inferred=True)
         return None
 
     def _left(
@@ -713,14 +715,16 @@ class History:
                 continue
             if line.session and known.logind_id and line.session != known.logind_id:
                 continue
-            if known.tty and facts.get("tty") not in (known.tty, None):
+            if known.tty and facts.get("tty", "")[-len(known.tty) :] != known.tty:
                 continue
             idle, limit = facts.get("idle", ""), facts.get("limit", "")
             if not idle.isdecimal() or not limit.isdecimal():
                 continue
             lasted = None if known.began is None else at - known.began
             if int(idle) >= int(limit) and "typed" not in facts and _reached(lasted, int(limit)):
-                how = f"inferred from the shell's own line: it ended {idle} s after the last input, with TMOUT={limit}"
+                how = (
+                    f"inferred from the shell's own line: it ended {idle} s after the last input, its limit is {limit}"
+                )
                 return _Verdict(IDLE_SHELL, how, line, inferred=True, trusted=False)
             how = f"the shell ended {idle} s after the last input, by its own line, and then the client said goodbye"
             return _Verdict(EXIT, how, line, trusted=False)
