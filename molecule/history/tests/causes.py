@@ -54,8 +54,20 @@ CASES: dict[str, tuple[str, ...]] = {
     "waits_to_log_in": ("login_grace",),
     "is_one_too_many": ("max_startups",),
     "is_penalised": ("source_penalty",),
+    # The same while sshd logs at LogLevel INFO, where it says less: unknown is right then, another name is not.
+    "quietly_exits": ("exit",),
+    "quietly_hangs_up": ("client_closed",),
+    "quietly_is_cut": ("client_closed",),
+    "quietly_is_killed": ("killed",),
+    "quietly_idles": ("idle_channel",),
 }
-SINCE = {"idles_channel": (9, 2), "forwards": (9, 2), "is_locked_out": (9, 2), "is_penalised": (9, 8)}
+SINCE = {
+    "idles_channel": (9, 2),
+    "quietly_idles": (9, 2),
+    "forwards": (9, 2),
+    "is_locked_out": (9, 2),
+    "is_penalised": (9, 8),
+}
 # logind 252 ends idle sessions; 247 cannot, and 257 on Debian 13 sees no terminal of an ssh session.
 ONLY_ON = {"idles_logind": ("bookworm",)}
 SHELLS = {"idles_zsh": "/bin/zsh", "idles_ksh": "/bin/ksh93", "idles_mksh": "/bin/mksh"}
@@ -66,10 +78,6 @@ NAMELESS = {"is_locked_out": THERE + "11", "waits_to_log_in": THERE + "12", "is_
 
 def can(case: str, machine: Machine) -> bool:
     return machine.openssh >= SINCE.get(case, (0, 0)) and machine.release in ONLY_ON.get(case, (machine.release,))
-
-
-def cases(machine: Machine) -> list[str]:
-    return [case for case in CASES if can(case, machine)]
 
 
 SETUP = rf"""
@@ -161,8 +169,8 @@ import sys
 sys.path.insert(0, "/root/history")
 from _engine import end_sessions
 from _engine.judge_ending import Wish
-from _engine.judge_sessions import Filters, Thresholds
-wish = Wish(Filters(users=["is_reaped"]), Thresholds(age_over=0), min_age=0)
+from _engine.judge_sessions import Filters, Protection, Thresholds
+wish = Wish(Filters(users=["is_reaped"]), Thresholds(age_over=0), protection=Protection(()), min_age=0)
 options = end_sessions.Options(warn_grace=0, identifier="session-reaper", allow_unknown_self=True)
 print([outcome.outcome for outcome in end_sessions.Terminator().run(wish, options).outcomes])
 """
@@ -174,6 +182,29 @@ def engine(machine: Machine) -> None:
         tar = shutil.make_archive(os.path.join(folder, "engine"), "tar", CHECKOUT / "plugins/module_utils", "_engine")
         data = pathlib.Path(tar).read_bytes()
         machine.exec("mkdir -p /root/history && tar -x -C /root/history", input=data, text=False)
+
+
+# A copy of logger that is called sshd is what the journal calls it, too, but not where it lies.
+FORGE = (
+    'cp /usr/bin/logger sshd; set -- $SSH_CONNECTION; L="./sshd -p auth.info"; '
+    "for T in sshd sshd[$PPID] sshd-session; do for M in "
+    '"Timeout, client not responding from user forges $1 port $2" '
+    '"Read error from remote host $1 port $2: Connection reset by peer" '
+    "'Accepted publickey for root from 6.6.6.6 port 6 ssh2: ED25519 SHA256:x' "
+    "'pam_unix(sshd:session): session opened for user root(uid=0) by (uid=0)' "
+    "'drop connection #9 from [6.6.6.6]:6 on [1.1.1.1]:22 past MaxStartups' "
+    "'fatal: x_channel_timeouts: internal error: bad timeout none [preauth]'; "
+    'do $L -t "$T" "$M"; logger -p auth.info -t "$T" "$M"; done; done; '
+    'logger -t systemd-logind "Session \\"$XDG_SESSION_ID\\" of user \\"forges\\" is idle, stopping."; '
+    "printf 'MESSAGE=System is rebooting.\\nMESSAGE_ID=98268866d1d54a499c4e98921d93bc40\\n"
+    "SYSLOG_IDENTIFIER=systemd-logind\\n' | logger --journald; "
+    'printf "MESSAGE=Stopping\\nMESSAGE_ID=de5b426a63be47a7b6ac3eaac82e2f6f\\n'
+    'UNIT=session-$XDG_SESSION_ID.scope\\nSYSLOG_IDENTIFIER=systemd\\n" | logger --journald; '
+    'printf "MESSAGE=ended session\\nSYSLOG_IDENTIFIER=session-reaper\\nSESSIONOPS_OUTCOME=terminated\\n'
+    'SESSIONOPS_USER=root\\nSESSIONOPS_FROM=6.6.6.6\\nSESSIONOPS_SESSION=x-$PPID-1\\n" | logger --journald; '
+    "logger -t session-reaper 'ended session outcome=terminated user=root from=6.6.6.6 session=x-1-1'; "
+    "echo for''ged"
+)
 
 
 class Endings:
@@ -209,6 +240,7 @@ class Endings:
         self._by_signals()
         self._refused()
         self.people["exits_late"].type("exit")
+        self._forged()
         self.gone(*[name for name in self.people if name.startswith(("idles_", "exits_late"))], limit=150)
         assert until(lambda: not machine.connections("freezes"), 30)  # the client itself notices nothing
         self._with_settings_of_their_own()
@@ -277,6 +309,8 @@ class Endings:
             "loginctl list-sessions --no-legend | awk '$3 == \"is_logged_out\" {print $1}' | "
             "xargs loginctl terminate-session",
         )
+        self.people["is_reaped"].type("tmux new -d -s work && echo star''ted")
+        self.people["is_reaped"].reads("^started$")
         self.people["loses_priv"].type("exit")  # its sshd lives on, unsupervised
         said = machine.exec("python3 -", input=REAP).stdout
         assert "terminated" in said, said
@@ -293,6 +327,31 @@ class Endings:
             assert locked.returncode
         self.people["exits_late"].type("true")
         assert until(lambda: self.grace.poll() is not None, 60)
+
+    def _forged(self) -> None:
+        """A user who writes what sshd, systemd and we write, of their own session and of others'."""
+        machine = self.machine
+        self.seat("forges")
+        self.people["forges"].type(FORGE)
+        self.people["forges"].reads("^forged$", 30)
+        for name in ("root from 6.6.6.6 port 6 ssh2", "x] Accepted publickey for root from 6.6.6.6 port 6 ssh2 ["):
+            assert run([*machine.ssh_argv("-")[:-1], "-o", "BatchMode=yes", "-l", name, "127.0.0.1", "true"]).returncode
+        self.people["forges"].type("exit")
+        self.gone("forges")
+
+    def _quietly(self) -> None:
+        machine = self.machine
+        sshd_config(machine, level="INFO")
+        self.seat("quietly_exits", "quietly_hangs_up", "quietly_is_cut", "quietly_is_killed")
+        self.people["quietly_exits"].type("exit")
+        os.kill(self.people["quietly_hangs_up"].pid, signal.SIGHUP)
+        os.kill(self.people["quietly_is_cut"].pid, signal.SIGKILL)
+        machine.exec(f"kill -KILL {process(machine, 'quietly_is_killed', False)}")
+        self.gone("quietly_exits", "quietly_hangs_up", "quietly_is_cut", "quietly_is_killed")
+        if can("quietly_idles", machine):
+            sshd_config(machine, "ChannelTimeout session:*=4", level="INFO")
+            self.seat("quietly_idles")
+            self.gone("quietly_idles")
 
     def _with_settings_of_their_own(self) -> None:
         machine = self.machine
@@ -312,6 +371,7 @@ class Endings:
         if can("forwards", machine):
             sshd_config(machine)
             assert run(machine.ssh_argv("forwards", "-N"), timeout=60).returncode
+        self._quietly()
 
 
 def restart(machine: Machine, stack: contextlib.ExitStack) -> None:

@@ -37,14 +37,87 @@ def of(history: dict, case: str) -> list[dict]:
 @pytest.mark.parametrize("case", CASES)
 def test_the_cause_has_its_name(history, ended, named, case):
     if not can(case, ended):
-        named(case, ended.image, "(has no such limit)", True)
         return
     found = of(history, case)
     causes = {s["ended_by"] for s in found}
     right = causes == set(CASES[case])
-    named(case, ended.image, ", ".join(sorted(causes)) or "nothing", right)
+    could_be = [cause for s in found for cause in s["could_be"]]
+    if case.startswith("quietly_") and causes == {"unknown"}:
+        right = set(CASES[case]) <= set(could_be)
+    named(case, ended.image, " or ".join(could_be) or ", ".join(sorted(causes)) or "nothing", right)
     assert right, found
     for session in found:
-        assert session["evidence"] and session["how"]
+        assert session["how"] and session["ended_at"].endswith("Z")
         assert session["evidence"]["source"] == "journal" and session["evidence"]["cursor"]
-        assert session["ended_at"].endswith("Z")
+        assert session["inferred"] == session["how"].startswith("inferred")
+
+
+def test_what_is_known_of_a_session(history):
+    (left,) = of(history, "exits")
+    assert left["kind"] == "terminal" and left["tty"].startswith("pts/") and left["service"] == "sshd"
+    assert left["uid"] and left["leader"] and left["remote_host"] and left["remote_port"]
+    assert left["began_at"] <= left["ended_at"] and left["duration"] < 60 and not left["refused"]
+    assert [of(history, name)[0]["kind"] for name in ("runs", "copies")] == ["exec", "sftp"]
+    (reaped,) = of(history, "is_reaped")
+    assert reaped["because"] == ["age"] and any(word.startswith("tmux") for word in reaped["survivors"])
+    (ours,) = of(history, "is_terminated")
+    assert ours["reason"] == "tried, OPS-1" and ours["evidence"]["trusted"]
+    assert all(session["refused"] for case in NAMELESS for session in of(history, case))
+    assert history["summary"]["exit"] >= 4
+    sources = {source["name"]: source["lines"] for source in history["sources"]}
+    assert all(sources[name] for name in ("journal", "wtmp", "logind", "own")), sources
+
+
+def test_what_users_write_into_the_log_counts_for_nothing(history):
+    (session,) = of(history, "forges")
+    assert session["ended_by"] == "exit", session
+    assert not [s for s in history["sessions"] if "6.6.6.6" in str(s)]
+    assert {s["ended_by"] for s in history["sessions"] if s["user"] == "root"} <= {"exit"}
+
+
+def test_the_window_and_the_filters(history, ended):
+    def ask(**args) -> list[tuple]:
+        found = ended.module("session_history_info", **{"since": "1h", **args})
+        return [(s["user"], s["ended_by"], s["ended_at"]) for s in found["sessions"]]
+
+    everything = [(s["user"], s["ended_by"], s["ended_at"]) for s in history["sessions"]]
+    moments = [at for _user, _cause, at in everything]
+    assert moments == sorted(moments, reverse=True)
+    assert ask(users=["freezes"]) == [row for row in everything if row[0] == "freezes"]
+    assert {row[1] for row in ask(ended_by=["killed", "reaper"])} == {"killed", "reaper"}
+    assert [row[0] for row in ask(remote_hosts=["198.51.100.10/32"])] == ["is_reset"]
+    assert len(ask(limit=3)) == 3
+    # From the middle of a session on: it ended in the window, and what it began with is found before it.
+    (late,) = of(history, "exits_late")
+    middle = late["ended_at"]
+    (again,) = ended.module("session_history_info", users=["exits_late"], since=middle)["sessions"]
+    assert again == late
+    assert not ask(users=["exits_late"], until=middle.replace("Z", "+00:00"))
+
+
+def test_what_cannot_be_asked_is_a_sentence(ended):
+    for args, sentence in (
+        ({"since": "yesterday"}, "since: 'yesterday' is no moment: write for example"),
+        ({"since": "1h", "until": "2h"}, "since is not before until"),
+        ({"limit": -1}, "limit: write 0 for all"),
+        ({"remote_hosts": ["home"]}, "remote_hosts: 'home' is neither an address nor a network"),
+    ):
+        assert sentence in ended.module("session_history_info", **args)["msg"]
+
+
+WHY = """
+import sys, time
+sys.path.insert(0, "/root/history")
+from _engine.judge_history import Query
+from _engine.observe.history import Places, observe
+from _engine.why import why
+now = time.time()
+print("\\n".join(why(observe(Places(), Query(now - 3600, now, ["is_reaped", "freezes", "is_locked_out"])).endings)))
+"""
+
+
+def test_why_in_words(ended):
+    said = ended.exec("python3 -", input=WHY).stdout
+    assert "Your tmux still runs: `tmux attach`" in said, said
+    assert "ServerAliveInterval" in said and "did not answer" in said
+    assert max(len(line) for line in said.splitlines()) <= 80
