@@ -52,7 +52,7 @@ print(json.dumps({
 
 # What one session leaves at LogLevel VERBOSE: seconds after its beginning, who writes it, and what.
 SESSION = (
-    (0.0, "root", "Connection from 192.0.2.{host} port {port} on 192.0.2.1 port 22 rdomain \"\""),
+    (0.0, "root", 'Connection from 192.0.2.{host} port {port} on 192.0.2.1 port 22 rdomain ""'),
     (0.1, "root", "Accepted key ED25519 SHA256:abc found at /home/user{user}/.ssh/authorized_keys:1"),
     (0.1, "root", "Accepted publickey for user{user} from 192.0.2.{host} port {port} ssh2: ED25519 SHA256:abc"),
     (0.1, "root", "pam_unix(sshd:session): session opened for user user{user}(uid={uid}) by (uid=0)"),
@@ -150,7 +150,9 @@ def journal(image, count, rounds):
         for days, title in ((30, "the last day of thirty"), (1, "all of them in the last day")):
             end = time.time()
             remote = "/usr/lib/systemd/systemd-journal-remote"
-            write = f"rm -f /var/log/journal/*/bench*.journal; cd /var/log/journal/* && {remote} -o $PWD/bench.journal -"
+            write = (
+                f"rm -f /var/log/journal/*/bench*.journal; cd /var/log/journal/* && {remote} -o $PWD/bench.journal -"
+            )
             argv = [str(TESTHOST), "--group", "benchmark", *inside, write]
             with subprocess.Popen(argv, stdin=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as writer:
                 export(writer.stdin, count, end, days)

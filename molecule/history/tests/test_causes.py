@@ -72,7 +72,6 @@ def test_what_users_write_into_the_log_counts_for_nothing(history):
     (session,) = of(history, "forges")
     assert session["ended_by"] == "exit", session
     assert not [s for s in history["sessions"] if "6.6.6.6" in str(s)]
-    assert {s["ended_by"] for s in history["sessions"] if s["user"] == "root"} <= {"exit"}
 
 
 def test_the_window_and_the_filters(history, ended):

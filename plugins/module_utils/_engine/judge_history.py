@@ -65,7 +65,7 @@ STOPPING, OUT_OF_MEMORY, SHUTTING_DOWN, STARTED, IDS_OF_LOGIND = (
 # Seconds: between the end of a terminal and of its connection; from a signal of ours to our line about it; of a
 # shutdown at the most.
 _AT_THE_END, _OURS, _SHUTDOWN = 15.0, 300.0, 180.0
-# What a shutdown says of itself may come a little after the first sessions have ended.
+# What a shutdown says of itself may come a little after the first scopes were stopped.
 _BEFORE = 5.0
 # The unit that lets users log in: nothing but a shutdown stops it.
 _PERMIT = "systemd-user-sessions.service"
@@ -116,6 +116,8 @@ _SAID = tuple(
 )
 _NEW = re.compile(r"New session (\S+) of user (.+)\.", re.S)
 _IDLE = re.compile(r'Session "(.+)" of user ".+" is idle, stopping\.', re.S)
+# What tmux and screen write into wtmp for the terminals inside them.
+_MULTIPLEXER = re.compile(r"tmux\(|:.*:S\.\d")
 _GONE = re.compile(r"(?:Session (\S+) logged out\.|Removed session (\S+)\.).*")
 _SCOPE = re.compile(r"session-(.+)\.scope")
 _STOPPED = re.compile(r"Stopping (?:session-(\S+)\.scope|Session (\S+) of )")
@@ -558,7 +560,7 @@ class History:
         seen = {known.pid for known in self.connections}
         found = []
         for login in (login for logins in self.logins.values() for login in logins):
-            if login.pid in seen or (login.pid is None and self._has(login)):
+            if login.pid in seen or _MULTIPLEXER.match(login.host) or (login.pid is None and self._has(login)):
                 continue
             start = self._after(self.starts, login.at)
             if login.left_at is None and start is None:
@@ -649,7 +651,8 @@ class History:
         return _unsaid(known)
 
     def _shutdown(self, known: _Connection, at: float) -> _Verdict | None:
-        marker = next((m for m in self.shutdowns if -_BEFORE <= at - m <= _SHUTDOWN), None)
+        before = _BEFORE if known.stopping else 0.0
+        marker = next((m for m in self.shutdowns if -before <= at - m <= _SHUTDOWN), None)
         if marker is not None and (known.stopping or not known.said or known.restarted):
             start = self._after(self.starts, marker)
             if start is None or start >= at:
@@ -676,6 +679,8 @@ class History:
         lasted = at - known.began if known.began is not None else None
         unsaid = not known.verbose and _reached(lasted, in_force.channel_timeout)
         hung_up = known.hung_up or (login.left_at if login else None)
+        if hung_up and known.closed and known.closed.at.is_integer() and abs(hung_up - known.closed.at - 0.5) <= 1.0:
+            hung_up = None  # A log of whole seconds does not say which came first.
         if hung_up is None:
             terminal = known.tty or login or not (known.kinds or self.keeps_logins)
             if terminal or unsaid:
