@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
+from itertools import islice
 from typing import Any, Collection, Iterable, NamedTuple, Sequence
 
 from .history import (
@@ -72,6 +73,8 @@ _PERMIT = "systemd-user-sessions.service"
 _PAM = (*SSHD, "login")
 # Lines that wait for a beginning; what is forged must not fill the memory.
 _MOST_WAITING = 20_000
+# So many lines of one user's processes are kept where only the last of them count.
+_MOST_OF_ONE = 500
 
 _CONNECTION = re.compile(r"Connection from (\S+) port (\d+) on \S+ port \d+(?: .*)?")
 _ACCEPTED = re.compile(r"Accepted \S+ for (.+?) from (\S+) port (\d+) ssh2(?:: .*)?", re.S)
@@ -134,6 +137,37 @@ _SPEECHLESS = "set LogLevel VERBOSE in sshd_config to have it said"
 class _Connection:
     """A login and all that was said of it."""
 
+    __slots__ = (
+        "audit",
+        "began",
+        "boot",
+        "came",
+        "child",
+        "closed",
+        "early",
+        "gone",
+        "host",
+        "hung_up",
+        "idle_stop",
+        "kinds",
+        "last",
+        "logind_id",
+        "ours",
+        "out_of_memory",
+        "pid",
+        "port",
+        "restarted",
+        "said",
+        "service",
+        "signalled",
+        "stopping",
+        "too_many",
+        "tty",
+        "uid",
+        "user",
+        "verbose",
+    )
+
     def __init__(self, pid: int | None, line: Line) -> None:
         self.pid, self.boot = pid, line.boot
         self.host: str | None = None
@@ -147,9 +181,9 @@ class _Connection:
         self.verbose = False
         self.logind_id: str | None = None
         self.audit: int | None = None
-        self.kinds: set[str] = set()
+        self.kinds: tuple[str, ...] = ()
         self.tty: str | None = None
-        self.said: list[tuple[str, Line]] = []
+        self.said: list[tuple[str, Line]] = []  # the last few
         self.closed: Line | None = None
         self.hung_up: float | None = None
         self.signalled: Line | None = None
@@ -159,7 +193,6 @@ class _Connection:
         self.out_of_memory: Line | None = None
         self.gone: Line | None = None
         self.ours: Line | None = None
-        self.ended_before_login = False
         self.restarted: float | None = None  # when the host started again, with this one never closed
         self.last = line.at
         self.early = False  # read only as the beginning of another, and nothing of it since
@@ -208,10 +241,10 @@ class History:
         # Lines about what began before the first line that was read; None once that was read, too.
         self.waiting: deque[Line] | None = deque(maxlen=_MOST_WAITING)
         self.early = False
-        self.connections: list[_Connection] = []
+        self.connections: dict[int, _Connection] = {}  # by the id() of each
         self.refused: list[Ending] = []
         self.alone: list[Line] = []  # our own lines about sessions of which nothing else is known
-        self.shells: list[Line] = []
+        self.shells: dict[int | None, deque[Line]] = {}  # by uid
         self.by_pid: dict[tuple[str | None, int | None], _Connection] = {}
         self.by_child: dict[tuple[str | None, int | None], _Connection] = {}
         self.by_client: dict[tuple[str, int], _Connection] = {}
@@ -232,7 +265,7 @@ class History:
         elif line.identifier in OWN:
             self._of_ours(line)
         elif line.identifier == SHELL:
-            self.shells.append(line)
+            self.shells.setdefault(line.uid, deque(maxlen=_MOST_OF_ONE)).append(line)
 
     def unbegun(self) -> set[int]:
         """The pids of root's processes that spoke of a session whose beginning was not read."""
@@ -262,7 +295,7 @@ class History:
     def _begin(self, line: Line) -> _Connection:
         found = _Connection(line.pid, line)
         found.early = self.early
-        self.connections.append(found)
+        self.connections[id(found)] = found
         self.by_pid[line.boot, line.pid] = found
         return found
 
@@ -305,9 +338,8 @@ class History:
         found = _GRACE.fullmatch(text) or _GRACE_OF.fullmatch(text)
         if found:
             of = known if "pid =" not in text else self.by_pid.get((line.boot, int(found.group(2))))
-            if of:
-                of.ended_before_login = True
             self._refuse(line, LOGIN_GRACE, "LoginGraceTime was over before the login was complete", of, found.group(1))
+            self._forget(of)
             return True
         found = _DROPPED.fullmatch(text)
         if found:
@@ -321,10 +353,9 @@ class History:
             self._refuse(line, cause, how, None, found.group(1), int(found.group(2)))
             return True
         if _LOCKOUT.fullmatch(text.replace(" [preauth]", "")):
-            if known:
-                known.ended_before_login = True
             how = "sshd died on its own configuration: it passes sshd -t, and no matched user can log in"
             self._refuse(line, POLICY_LOCKOUT, how, known)
+            self._forget(known)
             return True
         if known is None:
             return False
@@ -341,10 +372,17 @@ class History:
         elif text.startswith(_HUNG_UP):
             known.hung_up = line.at
         elif known.began is None:
-            known.ended_before_login |= not _GOES_ON.match(text)
+            if not _GOES_ON.match(text):
+                self._forget(known)
         else:
             return False
         return True
+
+    def _forget(self, known: _Connection | None) -> None:
+        """A connection that ended before a login: on a host that is scanned there are very many."""
+        if known and known.began is None and self.connections.pop(id(known), None):
+            self.by_pid.pop((known.boot, known.pid), None)
+            self.by_client.pop((known.host or "", known.port or 0), None)
 
     def _client(self, known: _Connection, host: str, port: int) -> None:
         known.host, known.port = host, port
@@ -400,12 +438,12 @@ class History:
         if cause == _STARTING:
             known.verbose = True
             known.tty = named["tty"] or known.tty
-            known.kinds.add(_kind(named["what"], named["tty"]))
+            known.kinds = tuple({*known.kinds, _kind(named["what"], named["tty"])})
         elif cause == MAX_SESSIONS:
             how = "the connection had as many sessions open as MaxSessions allows"
             self._refuse(line, MAX_SESSIONS, how, known)
         else:
-            known.said.append((cause, line))
+            known.said = [*known.said[-7:], (cause, line)]
 
     def _of_logind(self, line: Line) -> None:
         found = _NEW.fullmatch(line.message)
@@ -436,7 +474,7 @@ class History:
 
     def _newest(self, user: str, line: Line) -> _Connection | None:
         """In a plain file logind names no leader: the login of this user that came just before."""
-        for known in reversed(self.connections[-50:]):
+        for known in islice(reversed(self.connections.values()), 50):
             if known.user == user and known.began is not None and not known.logind_id and not known.closed:
                 return known if line.at - known.began <= 2.0 else None
         return None
@@ -481,16 +519,16 @@ class History:
         """What ended, newest first. `on` are the pids of login programs that run now."""
         self.shutdowns.sort()
         self.starts.sort()
-        found = list(self.refused)
-        for known in self.connections:
+        found, ours = list(self.refused), list(self.alone)
+        for known in self.connections.values():
             if known.early:
                 continue
             ending = self._ending(known, now, in_force, on)
             if ending:
                 found.append(ending)
-            if known.ours and ending and ending.ended_by != OWN[known.ours.identifier]:
-                self.alone.append(known.ours)  # One of several sessions over a connection that went on.
-        found += [_from_ours(line) for line in self.alone]
+            if known.ours and not (ending and ending.ended_by == OWN[known.ours.identifier]):
+                ours.append(known.ours)  # One of several sessions over a connection that went on.
+        found += [_from_ours(line) for line in ours]
         found += self._only_in_wtmp()
         return sorted(found, key=lambda ending: ending.ended_at, reverse=True)
 
@@ -557,7 +595,7 @@ class History:
 
     def _only_in_wtmp(self) -> list[Ending]:
         """Logins at terminals of which no other log speaks: telnet, mosh, or all where nothing else is kept."""
-        seen = {known.pid for known in self.connections}
+        seen = {known.pid for known in self.connections.values()}
         found = []
         for login in (login for logins in self.logins.values() for login in logins):
             if login.pid in seen or _MULTIPLEXER.match(login.host) or (login.pid is None and self._has(login)):
@@ -590,13 +628,13 @@ class History:
     def _has(self, login: Login) -> bool:
         return any(
             known.user == login.user and known.began is not None and abs(login.at - known.began) < 60
-            for known in self.connections
+            for known in self.connections.values()
         )
 
     def _grace(self, known: _Connection, now: float, in_force: InForce, on: Collection[int]) -> Ending | None:
         """A connection that came and of which nothing more was said: the patched sshd does not say LoginGraceTime."""
         grace = in_force.login_grace
-        if known.ended_before_login or not grace or now < known.came.at + grace + 5 or known.pid in on:
+        if not grace or now < known.came.at + grace + 5 or known.pid in on:
             return None
         how = (
             "inferred: the connection did not log in, and sshd says nothing of its end, which only LoginGraceTime "
@@ -679,7 +717,8 @@ class History:
         lasted = at - known.began if known.began is not None else None
         unsaid = not known.verbose and _reached(lasted, in_force.channel_timeout)
         hung_up = known.hung_up or (login.left_at if login else None)
-        if hung_up and known.closed and known.closed.at.is_integer() and abs(hung_up - known.closed.at - 0.5) <= 1.0:
+        closed = known.closed
+        if hung_up and closed and not closed.trusted and closed.at.is_integer() and abs(hung_up - closed.at - 0.5) <= 1:
             hung_up = None  # A log of whole seconds does not say which came first.
         if hung_up is None:
             terminal = known.tty or login or not (known.kinds or self.keeps_logins)
@@ -712,11 +751,9 @@ class History:
         Its own user could write such a line, too, but only about a session of their own, and only if it is true that
         the shell ended now.
         """
-        for line in reversed(self.shells):
+        for line in reversed(self.shells.get(known.uid) or self.shells.get(None) or ()):
             facts = facts_of(line.message)
             if not -_AT_THE_END <= line.at - hung_up <= 2.0:
-                continue
-            if line.trusted and line.uid != known.uid:
                 continue
             if line.session and known.logind_id and line.session != known.logind_id:
                 continue

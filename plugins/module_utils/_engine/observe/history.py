@@ -130,14 +130,14 @@ def _logins(places: Places, since: float) -> tuple[Logins, list[Source]]:
             sources.append(Source(name, None, problem.strerror or str(problem)))
             continue
         # Where both are kept, wtmp has the pids and wtmpdb the ends.
-        logins = read.logins if name == "wtmp" else _with_ends(found.logins, read.logins)
+        logins = read.logins if name == "wtmp" else with_ends(found.logins, read.logins)
         found = Logins(logins, found.starts + read.starts, found.shutdowns + read.shutdowns)
         sources.append(Source(name, len(read.logins)))
     recent = tuple(login for login in found.logins if (login.left_at or since) >= since)
     return found._replace(logins=recent), sources
 
 
-def _with_ends(logins: tuple, others: tuple) -> tuple:
+def with_ends(logins: tuple, others: tuple) -> tuple:
     """`logins` with the ends that `others` have of the same terminals; and those that only they have."""
     known = {(login.user, login.tty, round(login.at)): index for index, login in enumerate(logins)}
     merged = list(logins)

@@ -34,12 +34,13 @@ _MATCHES = (
 _FACTS = ("SESSION_ID", "LEADER", "USERSPACE_USEC")
 _OURS = ("outcome", "session", "logind_session", "user", "from", "kind", "tty", "age", "because", "reason", "survivors",
          "preserved")  # fmt: skip
-_FIELDS = (
+FIELDS = (
     *("MESSAGE", "MESSAGE_ID", "SYSLOG_IDENTIFIER", "_UID", "_PID", "_COMM", "_EXE", "_SYSTEMD_SESSION"),
     *("_AUDIT_SESSION", "_BOOT_ID", "UNIT", "_SOURCE_REALTIME_TIMESTAMP"),
     *_FACTS,
     *(f"SESSIONOPS_{name.upper()}" for name in _OURS),
 )
+_NO_FACTS: dict[str, str] = {}
 _UNSET_AUDIT = 4294967295
 # How far back the beginnings of sessions are looked for, in lines.
 _MOST_EARLIER = 50_000
@@ -88,7 +89,7 @@ def stream(argv: Sequence[str], limit: float) -> Iterator[bytes]:
 
 def argv_of(since: float | None, until: float, matches: Sequence[str] = _MATCHES, *more: str) -> list[str]:
     bounds = [f"--until=@{until:.6f}", *([] if since is None else [f"--since=@{since:.6f}"])]
-    fields = "--output-fields=" + ",".join(_FIELDS)
+    fields = "--output-fields=" + ",".join(FIELDS)
     return ["journalctl", "--no-pager", "--quiet", "--output=json", fields, *bounds, *more, *matches]
 
 
@@ -124,15 +125,15 @@ def parse(text: bytes) -> Line | None:
         at = int(source if isinstance(source, str) else entry["__REALTIME_TIMESTAMP"]) / 1e6
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+    identifier = _text(entry.get("SYSLOG_IDENTIFIER")) or ""
     facts = {name.lower(): entry[name] for name in _FACTS if isinstance(entry.get(name), str)}
-    for name in _OURS:
-        value = entry.get(f"SESSIONOPS_{name.upper()}")
-        if isinstance(value, str):
-            facts[name] = value
+    if identifier in OWN:
+        named = ((name, entry.get(f"SESSIONOPS_{name.upper()}")) for name in _OURS)
+        facts.update((name, value) for name, value in named if isinstance(value, str))
     audit = _number(entry.get("_AUDIT_SESSION"))
     return Line(
         at,
-        _text(entry.get("SYSLOG_IDENTIFIER")) or "",
+        identifier,
         _number(entry.get("_PID")),
         _text(entry.get("MESSAGE")) or "",
         "journal",
@@ -145,7 +146,7 @@ def parse(text: bytes) -> Line | None:
         _text(entry.get("_BOOT_ID")),
         _text(entry.get("MESSAGE_ID")),
         _text(entry.get("UNIT")),
-        facts,
+        facts or _NO_FACTS,
     )
 
 
