@@ -5,7 +5,7 @@
 
     testhost exec NAME python3 - < tests/hosts/record_history.py > tests/unit/.../recorded/history_RELEASE.json
 
-Needs the engine in /root/history, where molecule/history puts it. Lines that say nothing of an ending are left out.
+Needs the engine that the role session_reaper brings. Lines that say nothing of an ending are left out.
 """
 
 import base64
@@ -16,7 +16,7 @@ import sys
 import time
 import zlib
 
-sys.path.insert(0, "/root/history")
+sys.path.insert(0, "/usr/local/lib/session-reaper")
 from _engine.observe import history_journal
 
 NOISE = re.compile(

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pathlib
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -17,7 +15,7 @@ import threading
 import time
 import typing as t
 
-from realhosts import CHECKOUT, Machine, Person, inside, run, testhost, until
+from realhosts import Machine, Person, inside, run, testhost, until
 
 # Of a network for documentation, between namespaces inside the host.
 HERE, THERE = "198.51.100.1", "198.51.100."
@@ -165,26 +163,6 @@ def process(machine: Machine, user: str, privileged: bool) -> int:
     return found[0]
 
 
-REAP = r"""
-import sys
-sys.path.insert(0, "/root/history")
-from _engine import end_sessions
-from _engine.judge_ending import Wish
-from _engine.judge_sessions import Filters, Protection, Thresholds
-wish = Wish(Filters(users=["is_reaped"]), Thresholds(age_over=0), protection=Protection(()), min_age=0)
-options = end_sessions.Options(warn_grace=0, identifier="session-reaper", allow_unknown_self=True)
-print([outcome.outcome for outcome in end_sessions.Terminator().run(wish, options).outcomes])
-"""
-
-
-def engine(machine: Machine) -> None:
-    """The engine alone on the host."""
-    with tempfile.TemporaryDirectory() as folder:
-        tar = shutil.make_archive(os.path.join(folder, "engine"), "tar", CHECKOUT / "plugins/module_utils", "_engine")
-        data = pathlib.Path(tar).read_bytes()
-        machine.exec("mkdir -p /root/history && tar -x -C /root/history", input=data, text=False)
-
-
 # A copy of logger that is called sshd is what the journal calls it, too, but not where it lies.
 FORGE = (
     'cp /usr/bin/logger sshd; set -- $SSH_CONNECTION; L="./sshd -p auth.info"; '
@@ -247,7 +225,7 @@ class Endings:
         self._refused()
         self._forged()
         self.busy.set()
-        self.gone(*[name for name in self.people if name.startswith(("idles_", "exits_late"))], limit=150)
+        self.gone(*[name for name in self.people if name.startswith(("idles_", "exits_late", "is_reaped"))], limit=150)
         assert until(lambda: not machine.connections("freezes"), 30)  # the client itself notices nothing
         self._with_settings_of_their_own()
 
@@ -263,6 +241,8 @@ class Endings:
         shells = ["idles_bash", *SHELLS]
         self.seat("exits_late", *shells, "freezes", *["idles_logind"] * can("idles_logind", machine))
         self.people["freezes"].freeze()
+        self.seat("is_reaped")
+        self.people["is_reaped"].type("tmux new -d -s work && echo star''ted")
         threading.Thread(target=self._type_and_exit, daemon=True).start()
         self.grace = connect(machine, NAMELESS["waits_to_log_in"], seconds=30)
         self.stack.callback(self.grace.kill)
@@ -311,7 +291,7 @@ class Endings:
 
     def _by_signals(self) -> None:
         machine = self.machine
-        self.seat("is_reaped", "is_terminated", "loses_priv", "loses_child", "has_priv_told", "is_logged_out")
+        self.seat("is_terminated", "loses_priv", "loses_child", "has_priv_told", "is_logged_out")
         machine.exec(f"kill -KILL {process(machine, 'loses_priv', True)}")
         machine.exec(f"kill -KILL {process(machine, 'loses_child', False)}")
         machine.exec(f"kill -TERM {process(machine, 'has_priv_told', True)}")
@@ -320,16 +300,12 @@ class Endings:
             "loginctl list-sessions --no-legend | awk '$3 == \"is_logged_out\" {print $1}' | "
             "xargs loginctl terminate-session",
         )
-        self.people["is_reaped"].type("tmux new -d -s work && echo star''ted")
-        self.people["is_reaped"].reads("^started$")
         self.people["loses_priv"].type("exit")  # its sshd lives on, unsupervised
-        said = machine.exec("python3 -", input=REAP).stdout
-        assert "terminated" in said, said
         ended = machine.module(
             "session_terminate", users=["is_terminated"], min_age=0, warn_grace=0, reason="tried, OPS-1"
         )
         assert [s["outcome"] for s in ended["sessions"]] == ["terminated"], ended
-        self.gone("is_reaped", "is_terminated", "loses_priv", "loses_child", "has_priv_told", "is_logged_out")
+        self.gone("is_terminated", "loses_priv", "loses_child", "has_priv_told", "is_logged_out")
 
     def _refused(self) -> None:
         machine = self.machine

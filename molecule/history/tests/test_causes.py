@@ -59,7 +59,7 @@ def test_what_is_known_of_a_session(history):
     assert left["began_at"] <= left["ended_at"] and left["duration"] < 60 and not left["refused"]
     assert [of(history, name)[0]["kind"] for name in ("runs", "copies")] == ["exec", "sftp"]
     (reaped,) = of(history, "is_reaped")
-    assert reaped["because"] == ["age"] and any(word.startswith("tmux") for word in reaped["survivors"])
+    assert reaped["because"] == ["idle"] and any(word.startswith("tmux") for word in reaped["survivors"])
     (ours,) = of(history, "is_terminated")
     assert ours["reason"] == "tried, OPS-1" and ours["evidence"]["trusted"]
     assert all(session["refused"] for case in NAMELESS for session in of(history, case))
@@ -104,19 +104,13 @@ def test_what_cannot_be_asked_is_a_sentence(ended):
         assert sentence in ended.module("session_history_info", **args)["msg"]
 
 
-WHY = """
-import sys, time
-sys.path.insert(0, "/root/history")
-from _engine.judge_history import Query
-from _engine.observe.history import Places, observe
-from _engine.why import why
-now = time.time()
-print("\\n".join(why(observe(Places(), Query(now - 3600, now, ["is_reaped", "freezes", "is_locked_out"])).endings)))
-"""
-
-
 def test_why_in_words(ended):
-    said = ended.exec("python3 -", input=WHY).stdout
-    assert "Your tmux still runs: `tmux attach`" in said, said
-    assert "ServerAliveInterval" in said and "did not answer" in said
+    said = ended.exec("session-reaper why is_reaped").stdout
+    assert "Your tmux still runs: `tmux attach`" in said and "nothing was typed in it for too long" in said, said
+    said = ended.exec("session-reaper why freezes").stdout
+    assert "did not answer" in said and "ServerAliveInterval" in said, said
+    said = ended.exec("session-reaper why").stdout
     assert max(len(line) for line in said.splitlines()) <= 80
+    assert ended.exec("session-reaper why nobody_at_all").stdout == "No session ended that the logs know of.\n"
+    refused = ended.exec("runuser -u alice -- session-reaper why", check=False)
+    assert refused.returncode == 1 and "sudo session-reaper why" in refused.stderr

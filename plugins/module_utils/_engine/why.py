@@ -33,6 +33,8 @@ from .history import (
     Ending,
 )
 
+#: What the command tells: so many days, and so many endings.
+DAYS, MOST = 7, 10
 _KEEPALIVES = (
     "Set keepalives in your client: ServerAliveInterval 60 in ~/.ssh/config, or in PuTTY Connection, Seconds between "
     "keepalives. Work in tmux or screen outlives a lost connection."
