@@ -209,7 +209,15 @@ class Endings:
         machine = self.machine
         machine.exec(KEEP_JOURNAL)
         machine.exec(SETUP)
-        engine(machine)
+        # The timer's reaper ends nobody but one; it brings the engine and the command along.
+        machine.role(
+            "session_reaper",
+            session_reaper_idle_timeout="none",
+            session_reaper_period="5s",
+            session_reaper_warn="5s",
+            session_reaper_protect=["editors"],
+            session_reaper_users={"is_reaped": {"idle_timeout": "30s"}},
+        )
         # On a busy machine it may take others longer than this to be ended in their way.
         exempt = [
             case for case, causes in CASES.items() if case not in SHELLS and not {"exit", "idle_shell"} & {*causes}
