@@ -40,6 +40,7 @@ class ActionModule(ActionBase):
                 "form": {"type": "str", "choices": ["audit", "report"], "required": True},
                 "policy_info": {"type": "str", "required": True},
                 "session_info": {"type": "str"},
+                "session_history_info": {"type": "str"},
                 "output": {"type": "path"},
                 "waivers": {"type": "path"},
                 "profile": {"type": "str"},
@@ -66,7 +67,9 @@ class ActionModule(ActionBase):
             sessions = {name: found.get(args["session_info"] or "") for name, found in raw.items()}
             previous, doubt = read_previous(folder)
             result["warnings"] = [doubt] if doubt else []
-            files = report_files(document, sessions, previous)
+            asked = args["session_history_info"]
+            histories = {name: found.get(asked) for name, found in raw.items()} if asked else None
+            files = report_files(document, sessions, previous, histories)
         if not self._task.check_mode:
             try:
                 write_files(folder, files)

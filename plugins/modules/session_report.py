@@ -54,6 +54,11 @@ options:
   session_info:
     description: The variable that the result of M(sessionops.policy.session_info) was registered in; for a report.
     type: str
+  session_history_info:
+    description:
+      - The variable that the result of M(sessionops.policy.session_history_info) was registered in; for a report, which
+        without it does not say why sessions ended.
+    type: str
   output:
     description:
       - The folder to write into. The default is C(session-report) beside the inventory, or in the current folder where

@@ -27,6 +27,7 @@ from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
     unseen,
     verdict,
 )
+from ansible_collections.sessionops.policy.plugins.plugin_utils.endings import FIELDS, most_cut, over_time
 
 PAGE = pathlib.Path(__file__).resolve().parent / "page"
 FORMAT = 1
@@ -52,7 +53,10 @@ SESSION_COLUMNS = (
 
 
 def report_files(
-    document: t.Mapping[str, t.Any], looks: t.Mapping[str, t.Any], previous: t.Mapping[str, t.Any] | None
+    document: t.Mapping[str, t.Any],
+    looks: t.Mapping[str, t.Any],
+    previous: t.Mapping[str, t.Any] | None,
+    histories: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, str]:
     """The files of a report by name.
 
@@ -60,8 +64,9 @@ def report_files(
         document: the audit.
         looks: by host what session_info returned, failed looks and None among them.
         previous: the data of the last report.
+        histories: by host what session_history_info returned; None if nobody asked.
     """
-    data = report_data(document, looks)
+    data = report_data(document, looks, histories)
     return {
         "report.html": page(document, data, changes(previous, data) if previous else None),
         "sessions.json": json.dumps(data, indent=1) + "\n",
@@ -69,8 +74,17 @@ def report_files(
     }
 
 
-def report_data(document: t.Mapping[str, t.Any], looks: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def report_data(
+    document: t.Mapping[str, t.Any], looks: t.Mapping[str, t.Any], histories: t.Mapping[str, t.Any] | None = None
+) -> dict[str, t.Any]:
     """What sessions.json holds, and what the next report is compared with."""
+    ended = None
+    if histories is not None:
+        ended = [
+            {"host": host, **{name: ending.get(name) for name in FIELDS}}
+            for host in (row["name"] for row in document["hosts"])
+            for ending in harmless(histories.get(host) or {}).get("sessions") or []
+        ]
     sessions, leftovers, not_seen = [], [], []
     for row in document["hosts"]:
         host = row["name"]
@@ -98,6 +112,7 @@ def report_data(document: t.Mapping[str, t.Any], looks: t.Mapping[str, t.Any]) -
         ],
         "sessions": sessions,
         "leftovers": leftovers,
+        "endings": ended,
         "not_seen": not_seen,
     }
 
@@ -190,7 +205,8 @@ def page(document: t.Mapping[str, t.Any], data: t.Mapping[str, t.Any], changed: 
         troubles=lambda found: [f"{one['host']}: {one['why']}" for one in found],
     )
     script, style = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
-    sessions = data["sessions"]
+    sessions, endings = data["sessions"], data["endings"]
+    days, causes = over_time(endings or (), document["generated_at"])
     rows = {
         "sessions": [_session_row(session) for session in sessions],
         "leftovers": [
@@ -214,6 +230,10 @@ def page(document: t.Mapping[str, t.Any], data: t.Mapping[str, t.Any], changed: 
             "leftovers": len(data["leftovers"]),
         },
         not_seen=data["not_seen"],
+        asked=endings is not None,
+        days=days,
+        causes=causes,
+        cut=most_cut(endings or ()),
         changed=changed,
         # In a script element nothing is markup but its end.
         data=_json_in_html(rows),

@@ -54,6 +54,26 @@ def duration_option(options: Mapping[str, object], name: str) -> int | None:
         raise ValueError(f"{name}: {exc}") from None
 
 
+def parse_moment(text: str, now: float) -> float:
+    """A moment (seconds since the epoch) as people write it: ISO 8601, or how long before `now`.
+
+    Raises:
+        ValueError: with a sentence that says what to write instead.
+    """
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    from datetime import datetime, timezone
+
+    try:
+        at = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        hint = "write for example 2026-01-31T08:15:00Z, 2026-01-31, or how long ago: 90m, 24h, 7d"
+        raise ValueError(f"{text!r} is no moment: {hint}") from None
+    return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def format_duration(seconds: int) -> str:
     """The shortest text that `parse_duration` reads back as `seconds` (``0s`` for zero)."""
     parts = []

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 _USER_PROCESS = 7
 # struct utmp of glibc on 64-bit Linux, with the 32-bit times that it kept.
-_RECORD = struct.Struct("<hxxi32s4s32s256shhiii16s20x")
+RECORD = struct.Struct("<hxxi32s4s32s256shhiii16s20x")
 
 
 class Record(NamedTuple):
@@ -21,18 +21,19 @@ class Record(NamedTuple):
     at: int  # seconds since the epoch
 
 
-def _text(raw: bytes) -> str:
+def text(raw: bytes) -> str:
+    """A field of it, which ends at its first NUL."""
     return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def parse_utmp(data: bytes) -> list[Record]:
     """The users' records; a last one that is cut off is left out."""
     found = []
-    for kind, pid, line, _id, user, host, _end, _exit, _session, at, _usec, _address in _RECORD.iter_unpack(
-        data[: len(data) - len(data) % _RECORD.size]
+    for kind, pid, line, _id, user, host, _end, _exit, _session, at, _usec, _address in RECORD.iter_unpack(
+        data[: len(data) - len(data) % RECORD.size]
     ):
         if kind == _USER_PROCESS and user[:1] != b"\0":
-            found.append(Record(pid, _text(line), _text(user), _text(host), at))
+            found.append(Record(pid, text(line), text(user), text(host), at))
     return found
 
 

@@ -74,6 +74,24 @@ def _metrics(words: Sequence[str]) -> int:
     return OK
 
 
+def _why(words: Sequence[str]) -> int:
+    _given, users = _options(words, (), 1)
+    if os.geteuid() != 0:
+        raise PermissionError("only root can read what the logs say of sessions: sudo session-reaper why")
+    import time
+
+    from ..judge_history import Query
+    from ..observe.history import Places, observe
+    from ..why import DAYS, MOST, why
+
+    now = time.time()
+    seen = observe(Places(), Query(now - DAYS * 86400, now, users, limit=MOST))
+    sys.stdout.write("\n".join(why(seen.endings)) + "\n")
+    for sentence in seen.warnings:
+        sys.stderr.write(f"session-reaper: {sentence}\n")
+    return OK
+
+
 class Command(NamedTuple):
     call: Callable[[Sequence[str]], int]
     synopsis: str
@@ -85,6 +103,7 @@ COMMANDS = {
     "list": Command(_list, "list [--json]", "who is on, how idle, at what work, and what becomes of it"),
     "run": Command(_run, "run [--dry-run]", "warn and end what the policy says; --dry-run only says what it would do"),
     "check-policy": Command(_check_policy, "check-policy [FILE]", "say what is wrong with a policy file"),
+    "why": Command(_why, "why [USER]", "why the last sessions ended, in words, and what to do about each"),
     "metrics": Command(_metrics, "metrics", "what a look now comes to, in Prometheus' text format"),
 }
 

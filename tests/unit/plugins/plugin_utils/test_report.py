@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 
 import pytest
 from ansible_collections.sessionops.policy.plugins.plugin_utils.output import output_folder, write_files
@@ -79,6 +80,36 @@ def test_data_holds_what_the_modules_said():
     files = report_files(document, looks, None)
     sessions = json.loads(files["sessions.json"])["sessions"]
     assert sessions[7]["id"] == looks["db001"]["sessions"][2]["id"]
+
+
+def ending(day, cause, **more):
+    return {"ended_at": f"2026-{day}T08:00:00Z", "ended_by": cause, "how": "", "user": "alice", "kind": "exec", **more}
+
+
+def test_endings_by_cause_over_time_and_where_people_are_cut():
+    document, looks = fleet(4, 1)
+    histories = {
+        "web000": {"sessions": [ending("05-31", "idle_shell"), ending("06-01", "idle_shell", user=HOSTILE), ending("06-01", "exit")]},
+        "db001": {"sessions": [ending("06-01", "connection_reset"), ending("04-01", "exit")]},
+        "jump002": {"failed": True, "msg": "no Python"},
+    }  # fmt: skip
+    files = report_files(document, looks, None, histories)
+    page = re.sub(r"\s+", " ", files["report.html"])
+    causes = re.search(r'<table id="causes">.*?</table>', page).group()
+    assert re.findall(r"<th scope=\"row\">(.*?)</th><td>(\d+)</td>", causes) == [
+        ("idle shell", "2"), ("connection reset", "1"), ("exit", "1"),
+    ]  # fmt: skip
+    assert "<td>1</td><td>1</td></tr>" in causes
+    cut = re.search(r'<table class="histogram" id="cut">.*?</table>', page).group()
+    rows = re.findall(r"<th scope=\"row\">(\w+)</th><td>(\d+)</td><td>([\w ]+)</td>", cut)
+    assert rows == [("web000", "2", "idle shell"), ("db001", "1", "connection reset")]
+    assert HOSTILE not in page
+    assert json.loads(files["sessions.json"])["endings"][1]["user"] == HOSTILE
+
+
+def test_a_report_that_asked_for_no_history_is_silent_about_it():
+    assert "Why sessions ended" not in report_files(*fleet(3, 1), None)["report.html"]
+    assert "None ended in the last seven days" in report_files(*fleet(3, 1), None, {})["report.html"]
 
 
 def test_where_reports_go(tmp_path):
