@@ -206,7 +206,7 @@ sessions:
         - C(trusted) is whether only that program, or root, can have written it.
       type: dict
 summary:
-  description: How many sessions by cause, of those returned.
+  description: How many sessions by cause, the most frequent first; O(limit) does not count here.
   returned: always
   type: dict
   sample: {exit: 12, unresponsive_peer: 3, reaper: 1}
@@ -232,7 +232,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import parse_moment
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.history import CAUSES, as_dict
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_history import Query, counts
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_history import Query
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_sessions import parse_networks
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import iso, plain
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.history import Places, observe
@@ -276,7 +276,7 @@ def main():
     module.exit_json(
         changed=False,
         sessions=[as_dict(ending) for ending in seen.endings],
-        summary=counts(seen.endings),
+        summary=dict(sorted(seen.counts.items(), key=lambda entry: (-entry[1], entry[0]))),
         sources=plain(seen.sources),
         since=iso(query.since),
         until=iso(query.until),

@@ -16,8 +16,10 @@ journal saw write it may say such a thing. What sshd says differs by release and
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
+from bisect import bisect_left, insort
 from collections import deque
 from itertools import islice
 from typing import Any, Collection, Iterable, NamedTuple, Sequence
@@ -228,9 +230,19 @@ def may_say(line: Line) -> bool:
 
 
 class History:
-    """Reads lines in the order of time (`read`), then what began earlier (`read_beginnings`), and gives `endings`."""
+    """Reads lines in the order of time (`read`), then what began earlier (`read_beginnings`), and gives `endings`.
 
-    def __init__(self, logins: Iterable[Login] = (), shutdowns: Iterable[float] = (), starts: Iterable[float] = ()):
+    `settle`, called now and then in between, keeps the memory small however much is read.
+    """
+
+    def __init__(
+        self,
+        logins: Iterable[Login] = (),
+        shutdowns: Iterable[float] = (),
+        starts: Iterable[float] = (),
+        query: Query | None = None,
+    ):
+        self.found = Found(query or Query(float("-inf"), float("inf"), limit=0))
         self.logins: dict[int, list[Login]] = {}
         for login in logins:
             self.logins.setdefault(login.pid or 0, []).append(login)
@@ -242,19 +254,22 @@ class History:
         self.waiting: deque[Line] | None = deque(maxlen=_MOST_WAITING)
         self.early = False
         self.connections: dict[int, _Connection] = {}  # by the id() of each
-        self.refused: list[Ending] = []
+        self.settled: set[int] = set()  # pids that wtmp knows, too
+        self.began: dict[str | None, list[float]] = {}  # by user, in order
         self.alone: list[Line] = []  # our own lines about sessions of which nothing else is known
         self.shells: dict[int | None, deque[Line]] = {}  # by uid
         self.by_pid: dict[tuple[str | None, int | None], _Connection] = {}
         self.by_child: dict[tuple[str | None, int | None], _Connection] = {}
         self.by_client: dict[tuple[str, int], _Connection] = {}
         self.by_logind: dict[tuple[str | None, str], _Connection] = {}
+        self.latest = 0.0
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, line: Line) -> None:
         if not may_say(line):
             return
+        self.latest = max(self.latest, line.at)
         if line.identifier in SSHD or line.identifier == "login":
             if not (line.uid in (0, None) and self._of_root(line)):
                 self._of_user(line)
@@ -381,8 +396,19 @@ class History:
     def _forget(self, known: _Connection | None) -> None:
         """A connection that ended before a login: on a host that is scanned there are very many."""
         if known and known.began is None and self.connections.pop(id(known), None):
-            self.by_pid.pop((known.boot, known.pid), None)
-            self.by_client.pop((known.host or "", known.port or 0), None)
+            self._drop(known)
+
+    def _drop(self, known: _Connection) -> None:
+        """Look no more for it in what is still to be read."""
+        places: tuple[tuple[dict[Any, _Connection], tuple[Any, Any]], ...] = (
+            (self.by_pid, (known.boot, known.pid)),
+            (self.by_child, (known.boot, known.child)),
+            (self.by_client, (known.host, known.port)),
+            (self.by_logind, (known.boot, known.logind_id)),
+        )
+        for place, key in places:
+            if place.get(key) is known:
+                del place[key]
 
     def _client(self, known: _Connection, host: str, port: int) -> None:
         known.host, known.port = host, port
@@ -397,7 +423,7 @@ class History:
         host: str | None = None,
         port: int | None = None,
     ) -> None:
-        self.refused.append(
+        self.found.add(
             Ending(
                 cause,
                 line.at,
@@ -517,20 +543,45 @@ class History:
 
     def endings(self, now: float, in_force: InForce, on: Collection[int] = ()) -> list[Ending]:
         """What ended, newest first. `on` are the pids of login programs that run now."""
-        self.shutdowns.sort()
-        self.starts.sort()
-        found, ours = list(self.refused), list(self.alone)
         for known in self.connections.values():
             if known.early:
-                continue
-            ending = self._ending(known, now, in_force, on)
-            if ending:
-                found.append(ending)
-            if known.ours and not (ending and ending.ended_by == OWN[known.ours.identifier]):
-                ours.append(known.ours)  # One of several sessions over a connection that went on.
-        found += [_from_ours(line) for line in ours]
-        found += self._only_in_wtmp()
-        return sorted(found, key=lambda ending: ending.ended_at, reverse=True)
+                self._remember(known)
+            else:
+                self._settle(known, now, in_force, on)
+        for line in self.alone:
+            self.found.add(_from_ours(line))
+        for ending in self._only_in_wtmp():
+            self.found.add(ending)
+        return self.found.newest()
+
+    def settle(self, now: float, in_force: InForce, on: Collection[int] = ()) -> None:
+        """Judge what is over for so long that no line about it is to come, and forget it."""
+        before = self.latest - _OURS - _AT_THE_END
+        unspoken = before - in_force.login_grace if in_force.login_grace else None
+        over = [
+            known
+            for known in self.connections.values()
+            if (known.closed.at < before if known.closed else _only_came(known, unspoken)) and not known.early
+        ]
+        for known in over:
+            self._settle(known, now, in_force, on)
+            self._drop(known)
+            del self.connections[id(known)]
+
+    def _settle(self, known: _Connection, now: float, in_force: InForce, on: Collection[int]) -> None:
+        ending = self._ending(known, now, in_force, on)
+        if ending:
+            self.found.add(ending)
+        if known.ours and not (ending and ending.ended_by == OWN[known.ours.identifier]):
+            self.found.add(_from_ours(known.ours))  # One of several sessions over a connection that went on.
+        self._remember(known)
+
+    def _remember(self, known: _Connection) -> None:
+        """Which logins of wtmp and wtmpdb it accounts for."""
+        if known.pid in self.logins:
+            self.settled.add(known.pid)
+        if 0 in self.logins and known.began is not None:
+            insort(self.began.setdefault(known.user, []), known.began)
 
     def _ending(self, known: _Connection, now: float, in_force: InForce, on: Collection[int]) -> Ending | None:
         if known.service is None:
@@ -572,7 +623,7 @@ class History:
 
     @staticmethod
     def _after(moments: Sequence[float], moment: float) -> float | None:
-        return next((at for at in moments if at > moment), None)
+        return min((at for at in moments if at > moment), default=None)
 
     def _login(self, known: _Connection) -> Login | None:
         began = known.began or known.end or known.last
@@ -595,10 +646,9 @@ class History:
 
     def _only_in_wtmp(self) -> list[Ending]:
         """Logins at terminals of which no other log speaks: telnet, mosh, or all where nothing else is kept."""
-        seen = {known.pid for known in self.connections.values()}
         found = []
         for login in (login for logins in self.logins.values() for login in logins):
-            if login.pid in seen or _MULTIPLEXER.match(login.host) or (login.pid is None and self._has(login)):
+            if login.pid in self.settled or _MULTIPLEXER.match(login.host) or (login.pid is None and self._has(login)):
                 continue
             start = self._after(self.starts, login.at)
             if login.left_at is None and start is None:
@@ -626,10 +676,9 @@ class History:
         return found
 
     def _has(self, login: Login) -> bool:
-        return any(
-            known.user == login.user and known.began is not None and abs(login.at - known.began) < 60
-            for known in self.connections.values()
-        )
+        began = self.began.get(login.user, [])
+        index = bisect_left(began, login.at - 60)
+        return index < len(began) and began[index] < login.at + 60
 
     def _grace(self, known: _Connection, now: float, in_force: InForce, on: Collection[int]) -> Ending | None:
         """A connection that came and of which nothing more was said: the patched sshd does not say LoginGraceTime."""
@@ -773,6 +822,11 @@ class History:
         return None
 
 
+def _only_came(known: _Connection, before: float | None) -> bool:
+    """Whether it came before that moment and did not log in, and nothing said how that ended."""
+    return before is not None and known.service is None and known.last < before
+
+
 def _serves(line: Line, known: _Connection) -> bool:
     """Whether the process that wrote `line` is the one that serves `known`.
 
@@ -895,22 +949,30 @@ class Query(NamedTuple):
     limit: int = 100
 
 
-def select(endings: Iterable[Ending], query: Query) -> list[Ending]:
-    """Those that `query` asks for, the newest `limit` of them."""
-    found = [
-        ending
-        for ending in endings
-        if query.since <= ending.ended_at <= query.until
-        and (not query.users or ending.user in query.users)
-        and (not query.causes or ending.ended_by in query.causes)
-        and (not query.networks or from_networks(ending.remote_host, query.networks))
-    ]
-    return found[: query.limit] if query.limit else found
+class Found:
+    """The endings that a query asks for: of a limit the newest, and of all of them how many by cause (`counts`)."""
 
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.counts: dict[str, int] = {}
+        self.heap: list[
+            tuple[float, int, Ending]
+        ] = []  # the oldest first; the number keeps endings from being compared
+        self.number = 0
 
-def counts(endings: Iterable[Ending]) -> dict[str, int]:
-    """How many by cause, the most frequent first."""
-    found: dict[str, int] = {}
-    for ending in endings:
-        found[ending.ended_by] = found.get(ending.ended_by, 0) + 1
-    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
+    def add(self, ending: Ending) -> None:
+        query = self.query
+        if (
+            not query.since <= ending.ended_at <= query.until
+            or (query.users and ending.user not in query.users)
+            or (query.causes and ending.ended_by not in query.causes)
+            or (query.networks and not from_networks(ending.remote_host, query.networks))
+        ):
+            return
+        self.counts[ending.ended_by] = self.counts.get(ending.ended_by, 0) + 1
+        self.number += 1
+        full = query.limit and len(self.heap) >= query.limit
+        (heapq.heappushpop if full else heapq.heappush)(self.heap, (ending.ended_at, -self.number, ending))
+
+    def newest(self) -> list[Ending]:
+        return [ending for _at, _number, ending in sorted(self.heap, reverse=True)]

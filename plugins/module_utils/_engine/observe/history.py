@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple
 
 from ..history import OWN, Ending, InForce, Line, Source
-from ..judge_history import SSHD, History, Query, select
+from ..judge_history import SSHD, History, Query
 from . import history_files, history_journal, history_logins
 from .history_journal import NoJournal, Stream, stream
 from .history_logins import Logins
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # A shutdown that ends sessions at the end of the window shows in the next start.
 _AFTERWARDS = 300.0
 _MOST_BEGINNINGS = 500
+_SETTLED_AFTER = 10_000  # lines
 _WTMP, _WTMPDB = "var/log/wtmp", ("var/lib/wtmpdb/wtmp.db", "var/log/wtmp.db")
 _PROFILES = ("etc/profile", "etc/bash.bashrc", "etc/bashrc", "etc/zsh/zshrc", "etc/zshrc", "etc/profile.d")
 _TMOUT = re.compile(r"^[^#\n]*\bTMOUT=([0-9]{1,10})\b", re.M)
@@ -47,19 +48,24 @@ class Places:
 
 
 class Seen(NamedTuple):
-    """`cursor` is the journal's, of the last line that was read."""
+    """`counts` is by cause, of all endings in the window, of which `endings` may be limited to the newest.
+
+    `cursor` is the journal's, of the last line that was read.
+    """
 
     endings: tuple[Ending, ...]
     sources: tuple[Source, ...]
     warnings: tuple[str, ...]
+    counts: Mapping[str, int]
     cursor: str | None = None
 
 
 def observe(places: Places, query: Query) -> Seen:
     """The endings that `query` asks for, the newest first, and where they were read."""
     logins, sources = _logins(places, query.since)
-    history = History(logins.logins, logins.shutdowns, logins.starts)
-    counted = _Counted(history)
+    history = History(logins.logins, logins.shutdowns, logins.starts, query)
+    here = (places.now(), in_force(places), _leaders(places.root))
+    counted = _Counted(history, lambda: history.settle(*here))
     warnings: list[str] = []
     until = query.until + _AFTERWARDS
     try:
@@ -75,17 +81,17 @@ def observe(places: Places, query: Query) -> Seen:
         sources.insert(1, _files(places, query.since, until, counted, warnings))
         history.read_beginnings(())
     sources += counted.sources()
-    endings = history.endings(places.now(), in_force(places), _leaders(places.root))
+    endings = tuple(history.endings(*here))
     if not counted.lines:
         warnings.append("no log of logins could be read: what is known is from wtmp, and it does not say why")
-    return Seen(tuple(select(endings, query)), tuple(sources), tuple(warnings), counted.cursor)
+    return Seen(endings, tuple(sources), tuple(warnings), history.found.counts, counted.cursor)
 
 
 class _Counted:
-    """Hands lines on, and counts what they are."""
+    """Hands lines on, and counts what they are; `settle` is called now and then."""
 
-    def __init__(self, history: History) -> None:
-        self.history = history
+    def __init__(self, history: History, settle: Callable[[], None]) -> None:
+        self.history, self.settle = history, settle
         self.lines = self.logind = self.own = 0
         self.cursor: str | None = None
 
@@ -95,6 +101,8 @@ class _Counted:
         self.own += line.identifier in OWN
         self.cursor = line.cursor or self.cursor
         self.history.read(line)
+        if self.lines % _SETTLED_AFTER == 0:
+            self.settle()
 
     def sources(self) -> list[Source]:
         return [Source("logind", self.logind), Source("own", self.own)]

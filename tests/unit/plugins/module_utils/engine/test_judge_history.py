@@ -12,13 +12,12 @@ import random
 import zlib
 
 import pytest
+from ansible_collections.sessionops.policy.plugins.module_utils._engine import judge_history
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.history import InForce, Line, Login
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_history import (
     History,
     Query,
-    counts,
     facts_of,
-    select,
 )
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_sessions import parse_networks
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe import history_journal, history_logins
@@ -95,11 +94,13 @@ def logins_of(recording):
     return logins._replace(logins=with_ends(logins.logins, tuple(rows)))
 
 
-def judged(recording, release, lines=None, beginnings=()):
+def judged(recording, release, lines=None, beginnings=(), query=None, settle_after=None):
     logins = logins_of(recording)
-    history = History(logins.logins, logins.shutdowns, logins.starts)
-    for line in lines_of(recording) if lines is None else lines:
+    history = History(logins.logins, logins.shutdowns, logins.starts, query)
+    for number, line in enumerate(lines_of(recording) if lines is None else lines):
         history.read(line)
+        if settle_after and number % settle_after == 0:
+            history.settle(recording["now"], IN_FORCE[release])
     history.read_beginnings(beginnings)
     return history.endings(recording["now"], IN_FORCE[release])
 
@@ -129,7 +130,8 @@ def test_what_began_before_the_window_is_found(release):
     lines = lines_of(recording)
     cut = next(n for n, line in enumerate(lines) if "session closed for user loses_child" in line.message)
     logins = logins_of(recording)
-    history = History(logins.logins, logins.shutdowns, logins.starts)
+    window = Query(lines[cut].at, recording["now"], limit=0)
+    history = History(logins.logins, logins.shutdowns, logins.starts, window)
     for line in lines[cut:]:
         history.read(line)
     pids = history.unbegun()
@@ -139,8 +141,7 @@ def test_what_began_before_the_window_is_found(release):
         if line.uid == 0 and (line.pid in pids or line.facts.get("leader", "0") in map(str, pids))
     ]
     history.read_beginnings(earlier)
-    window = Query(lines[cut].at, recording["now"], limit=0)
-    found = named(select(history.endings(recording["now"], IN_FORCE[release]), window))
+    found = named(history.endings(recording["now"], IN_FORCE[release]))
     later = ("loses_child", "is_terminated", "idles_ksh", "exits_late", "freezes")
     assert {who: found[who] for who in later if who in found} == {who: ALL[who] for who in later if who in found}
     assert {"loses_child", "idles_ksh"} <= set(found)
@@ -317,19 +318,53 @@ def test_a_scan_leaves_nothing_behind():
     assert not history.connections and not history.by_pid and not history.by_client
 
 
+def test_of_many_sessions_only_what_goes_on_is_kept():
+    window = Query(0.0, 1e12, limit=3)
+    history = History(query=window)
+    for number in range(3000):
+        at, own, child, client = number * 10.0, 10 + number, 100_000 + number, f"192.0.2.1 port {number}"
+        for text, pid in (
+            (f"Connection from {client} on 192.0.2.9 port 22", own),
+            (f"Accepted publickey for alice from {client} ssh2: ED25519 SHA256:abc", own),
+            ("pam_unix(sshd:session): session opened for user alice(uid=1001) by (uid=0)", own),
+            (f"User child is on pid {child}", own),
+            (f"Connection reset by user alice {client}", child),
+            ("pam_unix(sshd:session): session closed for user alice", own),
+        ):
+            history.read(say(at, text, pid, uid=1001 if pid == child else 0))
+        history.settle(1e6, InForce())
+        assert len(history.connections) < 60
+    for places in (history.by_pid, history.by_child, history.by_client):
+        assert len(places) < 60
+    endings = history.endings(1e6, InForce())
+    assert [(e.ended_by, e.ended_at) for e in endings] == [("connection_reset", n * 10.0) for n in (2999, 2998, 2997)]
+    assert history.found.counts == {"connection_reset": 3000}
+
+
+@pytest.mark.parametrize("release", sorted(EXPECTED))
+def test_settling_in_between_changes_nothing(release, monkeypatch):
+    """The recordings are of some minutes, and each line of ours came at once."""
+    recording = recorded(release)
+    at_the_end = judged(recording, release)
+    monkeypatch.setattr(judge_history, "_OURS", 10.0)
+    dropped = []
+    monkeypatch.setattr(History, "_drop", lambda self, known, drop=History._drop: dropped.append(drop(self, known)))
+    assert judged(recording, release, settle_after=1) == at_the_end
+    assert len(dropped) > 10
+
+
 def test_filters_and_counts():
     release = "bookworm"
     endings = judged(recorded(release), release)
     window = Query(0.0, 1e12, limit=0)
-    assert len(select(endings, window)) == len(endings)
-    assert {e.user for e in select(endings, window._replace(users=["freezes"]))} == {"freezes"}
+
+    def select(**more):
+        return judged(recorded(release), release, query=window._replace(**more))
+
+    assert select() == endings
+    assert {e.user for e in select(users=["freezes"])} == {"freezes"}
     networks = parse_networks(["198.51.100.10/31"])
-    assert {e.remote_host for e in select(endings, window._replace(networks=networks))} == {
-        "198.51.100.10",
-        "198.51.100.11",
-    }
-    assert {e.ended_by for e in select(endings, window._replace(causes=["reaper"]))} == {"reaper"}
-    assert select(endings, window._replace(limit=2)) == endings[:2]
-    newest = endings[0].ended_at
-    assert select(endings, window._replace(until=newest - 0.001))[0] != endings[0]
-    assert sum(counts(endings).values()) == len(endings)
+    assert {e.remote_host for e in select(networks=networks)} == {"198.51.100.10", "198.51.100.11"}
+    assert {e.ended_by for e in select(causes=["reaper"])} == {"reaper"}
+    assert select(limit=2) == endings[:2]
+    assert select(until=endings[0].ended_at - 0.001)[0] != endings[0]
