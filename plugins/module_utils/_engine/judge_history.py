@@ -955,9 +955,8 @@ class Found:
     def __init__(self, query: Query) -> None:
         self.query = query
         self.counts: dict[str, int] = {}
-        self.heap: list[
-            tuple[float, int, Ending]
-        ] = []  # the oldest first; the number keeps endings from being compared
+        # The oldest first; the number keeps endings from being compared.
+        self.heap: list[tuple[float, int, Ending]] = []
         self.number = 0
 
     def add(self, ending: Ending) -> None:
