@@ -16,7 +16,7 @@ from reaping import METRICS, QUICK
 
 IDLE, PERIOD = 40, 5
 # The kernel moves a terminal's atime in steps of 8 s, a run and an ending take a while, and the machine is busy.
-EARLY, LATE = 8, 15
+EARLY, LATE = 8, 30
 SETUP = r"""
 mkdir -p /var/lib/prometheus/node-exporter /root/.putty/sessions
 echo 'erin:secret' | chpasswd
@@ -79,6 +79,8 @@ def test_an_idle_terminal_ends_on_time_and_warned(night, reaper):
     assert plink.ended_after and IDLE - EARLY <= plink.ended_after <= IDLE + 2 * PERIOD + LATE, plink.ended_after
     (warned,) = reaper.deeds("warned session", "erin")
     assert " told=pts/" in warned and "because=idle" in warned
+    # The connection is gone before the run has looked again, and says so.
+    assert until(lambda: reaper.deeds("ended session", "erin"), 60)
     assert len(reaper.deeds("ended session", "erin")) == 1
     assert night["screen"].count("will be ended in") == 1, night["screen"]
 
@@ -101,6 +103,7 @@ def test_who_comes_back_after_the_warning_is_forgotten(night, reaper):
 
 def test_a_command_without_a_terminal_is_judged_by_its_counters(night, reaper):
     assert night["commands"]["still"].poll() is not None
+    assert until(lambda: reaper.deeds("ended session", "alice"), 60)
     assert len(reaper.deeds("ended session", "alice")) == 1
 
 
@@ -110,7 +113,7 @@ def test_a_stopped_terminal_and_a_deaf_tmux_hold_up_no_run(night, machine, reape
     assert "Result=success" in took and "ExecMainStatus=0" in took
     began = time.time()
     reaper.command("run")
-    assert time.time() - began < 15
+    assert time.time() - began < 30
 
 
 def test_metrics(night, machine):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 
@@ -69,7 +70,10 @@ class Field:
             proc.close()
 
     def leave(self, *argv, command=None, start=0, **more):
-        child = subprocess.Popen(argv, stdout=subprocess.PIPE)
+        # Under nohup the tests themselves ignore HUP, and their children would.
+        child = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        )
         self.children.append(child)
         if argv[0] != "sleep":
             child.stdout.read(1)
