@@ -32,10 +32,11 @@ def pytest_terminal_summary(terminalreporter: t.Any) -> None:
     releases = sorted({release for row in cells.values() for release in row})
     wide = max(len(case) for case in cells)
     line = terminalreporter.write_line
-    line(f"{'':{wide}}  " + "  ".join(f"{release:<40}" for release in releases))
+    column = max(len(cause) for row in cells.values() for cause, _right in row.values()) + len("WRONG: ")
+    line(f"{'':{wide}}  " + "  ".join(f"{release:<{column}}" for release in releases))
     for case, row in cells.items():
         texts = [row.get(release, ("(has no such limit)", True)) for release in releases]
         marked = [text if right else f"WRONG: {text}" for text, right in texts]
-        line(f"{case:{wide}}  " + "  ".join(f"{text:<40}" for text in marked).rstrip())
+        line(f"{case:{wide}}  " + "  ".join(f"{text:<{column}}" for text in marked).rstrip())
     verdicts = [right for row in cells.values() for _cause, right in row.values()]
     line(f"causes produced {len(verdicts)}, wrong names {verdicts.count(False)}")

@@ -105,7 +105,7 @@ def test_what_cannot_be_asked_is_a_sentence(ended):
 
 
 def test_why_in_words(ended):
-    said = ended.exec("session-reaper why is_reaped").stdout
+    said = " ".join(ended.exec("session-reaper why is_reaped").stdout.split())
     assert "Your tmux still runs: `tmux attach`" in said and "nothing was typed in it for too long" in said, said
     said = ended.exec("session-reaper why freezes").stdout
     assert "did not answer" in said and "ServerAliveInterval" in said, said
