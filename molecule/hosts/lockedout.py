@@ -78,7 +78,8 @@ class Host(Machine):
             "systemctl list-units --all --plain --no-legend 'session-policy-revert*' | grep -v ' inactive dead '; "
             "ps -eo args= | grep '^[^ ]*python.*revert.pyz'; true"
         )
-        return (until(lambda: (self.exec(look).stdout or None) is None, 5, 0.5) and "") or self.exec(look).stdout
+        until(lambda: not self.exec(look).stdout, 5, 0.5)
+        return self.exec(look).stdout
 
     def reboot(self) -> None:
         run([*self.podman, "restart", "--time", "0", self.container], check=True)

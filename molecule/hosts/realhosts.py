@@ -106,13 +106,13 @@ class Machine:
 
     # --- Ansible
 
-    def module(self, name: str, /, **args: t.Any) -> dict:
+    def module(self, which: str, /, **args: t.Any) -> dict:
         """What the module returned, whether it failed or not; see `start`."""
-        return self.start(name, **args)()
+        return self.start(which, **args)()
 
     def start(
         self,
-        name: str,
+        which: str,
         /,
         *,
         check: bool = False,
@@ -123,13 +123,13 @@ class Machine:
     ) -> t.Callable[[], dict]:
         """Begin to run the module; the function returned waits for its end and gives what it returned.
 
-        `name` without dots is one of this collection; `check` is check mode; `variables` are the host's, such as the
+        `which` without dots is one of this collection; `check` is check mode; `variables` are the host's, such as the
         user to connect as; `options` are further words for ansible.
         """
         folder = tempfile.TemporaryDirectory(prefix="result-")
         result, inventory = pathlib.Path(folder.name, "result.json"), pathlib.Path(folder.name, "hosts.json")
         inventory.write_text(inventory_of([self], variables))
-        argv = ["ansible", "-i", inventory, self.name, "-m", name if "." in name else f"sessionops.policy.{name}"]
+        argv = ["ansible", "-i", inventory, self.name, "-m", which if "." in which else f"sessionops.policy.{which}"]
         argv += ["-a", json.dumps(args), *["--check"] * check, *["--diff"] * diff, *options]
         callback = {
             "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "molecule/hosts/callback"),

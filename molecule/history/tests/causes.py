@@ -144,7 +144,11 @@ def ssh_from_there(machine: Machine, user: str, address: str, *words: str) -> li
     return from_there(machine, address, "ssh", "-tt", *options, f"{user}@{HERE}", *words)
 
 
-CONNECT = "import socket, sys, time; s = [socket.create_connection(('{0}', 22), source_address=('{1}', 0)) for n in range({2})]; print('there', flush=True); time.sleep({3})"
+CONNECT = (
+    "import socket, time; "
+    "s = [socket.create_connection(('{0}', 22), source_address=('{1}', 0)) for n in range({2})]; "
+    "print('there', flush=True); time.sleep({3})"
+)
 
 
 def connect(machine: Machine, address: str, count: int = 1, seconds: int = 1) -> subprocess.Popen:

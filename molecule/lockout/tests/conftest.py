@@ -24,7 +24,7 @@ def machine(request: pytest.FixtureRequest) -> t.Iterator[Host]:
 def tree(machine: Host) -> t.Iterator[t.Callable[[], str]]:
     """What the host looks like; after the test it must look like that again, and be left in peace."""
     before = machine.tree()
-    yield lambda: machine.tree()
+    yield machine.tree
     assert machine.lets_in(limit=10)
     machine.module("config_transaction", name="sshd", files=[{"path": DROP_IN, "state": "absent"}],
                    apply=machine.reload)  # fmt: skip

@@ -71,9 +71,8 @@ def stream(argv: Sequence[str], limit: float) -> Iterator[bytes]:
     alarm = threading.Timer(limit, stop)
     alarm.start()
     try:
-        assert child.stdout is not None and child.stderr is not None
-        yield from child.stdout
-        said = child.stderr.read().decode("utf-8", "replace").strip()
+        yield from child.stdout  # type: ignore[misc]
+        said = child.stderr.read().decode("utf-8", "replace").strip()  # type: ignore[union-attr]
         if late.is_set():
             raise NoJournal(f"{argv[0]} was not done after {limit:.0f} s and was stopped: ask for less time")
         if child.wait() != 0:

@@ -32,7 +32,8 @@ NOW = 1_800_000_000.0
 
 
 def no_journal(argv, limit):
-    raise history_journal.NoJournal("journalctl cannot be run")
+    if argv:
+        raise history_journal.NoJournal("journalctl cannot be run")
     yield b""
 
 
