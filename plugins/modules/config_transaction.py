@@ -175,6 +175,12 @@ options:
         type: list
         elements: str
         default: []
+  forget:
+    description:
+      - Whether what is kept of former transactions with this O(name) goes when this one has come to its end. By default
+        that is so if all O(files) are V(absent). Say it where taking something away leaves a file with other content.
+    type: bool
+    version_added: 1.0.0
 notes:
   - Transactions on one host run one at a time. A second one waits up to 60 seconds for the first. If the first waits
     for its confirmation and has more time left than that, the second is refused at once.
@@ -184,7 +190,8 @@ notes:
     C(/etc/inittab), runs it before sshd starts at the next boot. All that is gone when the change is confirmed or taken
     back. It writes a line to the journal or syslog, and the next run returns it in RV(reverted).
   - The last five transactions are kept in C(/var/lib/session-policy/.transactions), which only root can read, and
-    M(sessionops.policy.policy_info) lists them. Taking away all files of a transaction takes its part of them along.
+    M(sessionops.policy.policy_info) lists them. Taking away all files of a transaction takes its part of them along;
+    see O(forget).
   - >-
     How each failure leaves the host. B(As it was, nothing touched): a wrong option; an unknown user, group or program;
     a path that is a directory, a FIFO, a socket or a device; a path named twice, through links or not; a
@@ -428,6 +435,7 @@ def main():
             "rescue": COMMANDS,
             "confirm_within": {"type": "int", "default": 0},
             "logins": {"type": "dict", "options": LOGINS},
+            "forget": {"type": "bool"},
         },
         required_if=[("state", "present", ["name", "files"]), ("state", "confirmed", ["name", "id"])],
         supports_check_mode=True,

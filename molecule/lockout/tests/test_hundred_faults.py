@@ -156,8 +156,9 @@ def test_no_host_is_lost(host, record_property):
     for number, fault in enumerate(FAULTS):
         fault(host, chance)
         what = f"{number}: {getattr(fault, '__name__', fault)}"
-        back = host.settled(WITHIN + 10)
-        if not back or not host.lets_in(limit=10):
+        # On a machine that is this busy everything takes a while; what never comes back is lost.
+        back = host.settled(WITHIN + 55)
+        if not back or not host.lets_in(limit=60):
             lost.append(what)
             host.exec(f"rm -f {DROP_IN}; pkill -o -x sshd; service ssh restart", check=False)
         there = host.exec(f"cat {DROP_IN} 2>/dev/null; true").stdout

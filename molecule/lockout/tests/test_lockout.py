@@ -237,7 +237,7 @@ def test_a_disk_that_is_full_when_it_is_taken_back(machine, tree, stays):
 
 @on("deb12", "sysvinit")
 def test_a_second_controller_waits_or_is_refused(machine, tree):
-    arguments = config(machine, GOOD, confirm_within=WITHIN)
+    arguments = config(machine, GOOD, confirm_within=25)
     first = machine.module("config_transaction", **arguments)
     assert first["pending"]
     other = config(machine, GOOD + "LoginGraceTime 60\n", confirm_within=60)

@@ -98,7 +98,8 @@ def test_who_works_is_exempt_or_has_work_open_stays(night, reaper):
 
 def test_who_comes_back_after_the_warning_is_forgotten(night, reaper):
     assert night["came_back"] and night["people"]["back"].connected
-    assert len(reaper.deeds("warned session", "bob")) == 1
+    # Once, if the machine is quick enough for bob to go on typing.
+    assert reaper.deeds("warned session", "bob") and not reaper.deeds("ended session", "bob")
 
 
 def test_a_command_without_a_terminal_is_judged_by_its_counters(night, reaper):

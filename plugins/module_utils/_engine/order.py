@@ -66,10 +66,13 @@ class Order:
     # Seconds in which somebody must confirm; 0: nobody needs to.
     confirm_within: int = 0
     logins: Logins | None = None
+    forget: bool | None = None
 
     @property
     def away(self) -> bool:
         """It takes away what the transaction has put there."""
+        if self.forget is not None:
+            return self.forget
         return bool(self.wishes) and not any(wish.present for wish in self.wishes)
 
 
@@ -90,6 +93,7 @@ def read_order(params: t.Mapping[str, t.Any]) -> Order:
         read_commands(params),
         read_within(params.get("confirm_within")),
         read_logins(params.get("logins")),
+        params.get("forget"),
     )
 
 

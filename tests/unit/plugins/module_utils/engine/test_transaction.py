@@ -740,6 +740,16 @@ def test_taking_everything_away_takes_the_history_along(tmp_path):
     assert not (tmp_path / "var/lib/session-policy").exists()
 
 
+def test_a_file_that_stays_lets_the_history_go_where_that_is_said(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "var/lib").mkdir(parents=True)
+    go(tmp_path, [content("/etc/a.conf"), content("/etc/shells", "sh\n")])
+    go(tmp_path, [absent("/etc/a.conf"), content("/etc/shells", "sh\ntmux\n")])
+    assert len(journal.history(str(tmp_path))) == 2
+    go(tmp_path, [absent("/etc/a.conf"), content("/etc/shells", "sh\ntmux\nscreen\n")], forget=True)
+    assert not (tmp_path / "var/lib/session-policy").exists()
+
+
 def test_back_to_what_was_before_and_forth_again(root):
     top = root("host")
     before = tree(top)
