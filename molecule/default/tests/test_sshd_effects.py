@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 
@@ -12,8 +13,6 @@ import pytest
 from realhosts import until
 
 INTERVAL, COUNT_MAX = 2, 2
-# To look takes a while, and the machine is busy.
-LATE = 15
 
 
 def bound(machine) -> float:
@@ -25,6 +24,13 @@ def bound(machine) -> float:
 def gone_after(machine, user: str, limit: float) -> float | None:
     began = time.monotonic()
     return time.monotonic() - began if until(lambda: not machine.connections(user), limit) else None
+
+
+def cut_by_sshd_at(machine, user: str) -> float | None:
+    """When sshd last said so, in seconds of the epoch: a look of ours comes late on a busy machine."""
+    said = machine.exec("journalctl -q -o short-unix -t sshd -t sshd-session").stdout
+    found = re.findall(rf"^(\S+) .*Timeout, client not responding from user {user} ", said, re.M)
+    return float(found[-1]) if found else None
 
 
 def forward(machine, user: str) -> subprocess.Popen:
@@ -50,10 +56,11 @@ def peers(machine):
 def test_a_frozen_client_is_cut_within_the_bound_of_this_release(peers, person):
     frozen, exempt, silent = person(peers, "alice"), person(peers, "bob"), person(peers, "carol")
     frozen.freeze()
+    began = time.time()
     exempt.freeze()
-    seconds = gone_after(peers, "alice", bound(peers) + LATE + 8)
-    assert seconds is not None, "the frozen client's session was never ended"
-    assert INTERVAL * COUNT_MAX - 1 <= seconds <= bound(peers) + LATE
+    assert gone_after(peers, "alice", bound(peers) + 30) is not None, "the frozen client's session was never ended"
+    seconds = cut_by_sshd_at(peers, "alice") - began
+    assert INTERVAL * COUNT_MAX - 1 <= seconds <= bound(peers) + INTERVAL + 1
     # Longer than anything could have taken: who answers, or is exempt, is still there.
     time.sleep(bound(peers) * 1.5)
     assert peers.connections("bob"), "an exempt user was cut"
