@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple
@@ -16,7 +15,10 @@ from ..judge_history import SSHD, History, Query
 from . import history_files, history_journal, history_logins
 from .history_journal import NoJournal, Stream, stream
 from .history_logins import Logins
+from .shell import find_setters
+from .sshd import parse_effective
 from .sshd_config import sshd_seconds
+from .tree import Tree
 
 if TYPE_CHECKING:
     from .command import Answer, Command, Runner
@@ -26,8 +28,6 @@ _AFTERWARDS = 300.0
 _MOST_BEGINNINGS = 500
 _SETTLED_AFTER = 10_000  # lines
 _WTMP, _WTMPDB = "var/log/wtmp", ("var/lib/wtmpdb/wtmp.db", "var/log/wtmp.db")
-_PROFILES = ("etc/profile", "etc/bash.bashrc", "etc/bashrc", "etc/zsh/zshrc", "etc/zshrc", "etc/profile.d")
-_TMOUT = re.compile(r"^[^#\n]*\bTMOUT=([0-9]{1,10})\b", re.M)
 
 
 def _run(commands: Mapping[str, Command]) -> dict[str, Answer]:
@@ -172,7 +172,7 @@ def _of_sshd(places: Places) -> tuple[int | None, int | None]:
     if binary is None:
         return None, None
     said = places.run({"sshd": Command((binary, "-T"))})["sshd"].out
-    values = dict(line.partition(" ")[::2] for line in said.splitlines())
+    values = parse_effective(said)
     channels = []
     for word in values.get("channeltimeout", "none").split():
         pattern, _sign, period = word.partition("=")
@@ -184,17 +184,8 @@ def _of_sshd(places: Places) -> tuple[int | None, int | None]:
 
 def _shell_timeout(root: str) -> int | None:
     """The shortest TMOUT that a start-up file of the shells sets."""
-    found = []
-    for name in _PROFILES:
-        path = os.path.join(root, name)
-        inner = sorted(os.listdir(path)) if os.path.isdir(path) else []
-        for each in [os.path.join(path, entry) for entry in inner] or [path]:
-            try:
-                with open(each, encoding="utf-8", errors="replace") as handle:
-                    found += [int(value) for value in _TMOUT.findall(handle.read(1 << 16))]
-            except OSError:
-                continue
-    return min(filter(None, found), default=None)
+    values = (setter["value"] or "" for setter in find_setters(Tree(root)) if "TMOUT" in setter["text"])
+    return min(filter(None, (int(value) for value in values if value.isdecimal())), default=None)
 
 
 def _leaders(root: str) -> set[int]:
