@@ -29,12 +29,12 @@ import json
 import os
 import re
 import stat
-import time
 import typing as t
 from dataclasses import asdict, dataclass
 
 from . import files
 from .files import File, Refused, World
+from .model import iso
 from .order import STEPS, Commands, Logins
 
 STATE = "/var/lib/session-policy"
@@ -379,11 +379,6 @@ def shown_history(root: str) -> list[dict[str, t.Any]]:
         }
         for entry in entries
     ]
-
-
-def iso(at: float) -> str:
-    """Seconds of the epoch as a time that people read."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def _act(step: t.Mapping[str, t.Any]) -> str:

@@ -706,9 +706,7 @@ class History:
     def _verdict(self, known: _Connection, login: Login | None, at: float, in_force: InForce) -> _Verdict:
         ours = known.ours
         if ours and -_AT_THE_END <= ours.at - at <= _OURS:
-            why = ours.facts.get("because") or ours.facts.get("reason") or "it was asked to"
-            who = "the reaper" if ours.identifier == "session-reaper" else "session_terminate"
-            return _Verdict(OWN[ours.identifier], f"{who} ended it: {why}", ours)
+            return _Verdict(OWN[ours.identifier], _how_we(ours.identifier, ours.facts), ours)
         if known.too_many:
             return _Verdict(MAX_LOGINS, "the user had as many logins as maxlogins allows", known.too_many)
         if known.idle_stop:
@@ -918,12 +916,15 @@ def _with_ours(ending: Ending, facts: Any) -> Ending:
     )
 
 
+def _how_we(identifier: str, facts: Any) -> str:
+    who = "the reaper" if identifier == "session-reaper" else "session_terminate"
+    return f"{who} ended it: {facts.get('because') or facts.get('reason') or 'it was asked to'}"
+
+
 def _from_ours(line: Line) -> Ending:
     facts = line.facts
     age = facts.get("age", "")
     leader = facts.get("session", "").rpartition("-")[0].rpartition("-")[2]
-    who = "the reaper" if line.identifier == "session-reaper" else "session_terminate"
-    why = facts.get("because") or facts.get("reason") or "it was asked to"
     ending = Ending(
         OWN[line.identifier],
         line.at,
@@ -932,7 +933,7 @@ def _from_ours(line: Line) -> Ending:
         logind_id=facts.get("logind_session"),
         leader=int(leader) if leader.isdecimal() else None,
         began_at=line.at - int(age) if age.isdecimal() else None,
-        how=f"{who} ended it: {why}",
+        how=_how_we(line.identifier, facts),
         evidence=evidence(line),
     )
     return _with_ours(ending, facts)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from . import block, files, guard, journal, logins
 from .files import File, Outcome, Refused, Spot, World
 from .journal import Confirm, FileStep, FolderStep, Journal
+from .model import iso
 from .namespace import Unavailable, die_with_parent
 from .order import STEPS, Argv, Commands, Logins, Order, Wish
 
@@ -56,7 +57,7 @@ class Report:
     id: str | None = None
     pending: bool = False
     confirm_by: float | None = None
-    reverted: list[dict[str, str]] = field(default_factory=list)
+    reverted: list[dict[str, str | None]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -385,7 +386,7 @@ def _end(world: World, held: int | None, check: bool) -> None:
 
 
 def _about(name: str, key: str, at: float) -> str:
-    return f"the change {key} of the transaction {name} of {journal.iso(at)}"
+    return f"the change {key} of the transaction {name} of {iso(at)}"
 
 
 def _tell(world: World, check: bool, report: Report) -> None:
@@ -393,7 +394,7 @@ def _tell(world: World, check: bool, report: Report) -> None:
     for entry in journal.history(world.root):
         if entry.state == journal.REVERTED:
             why = entry.why or "nobody confirmed it"
-            report.reverted.append({"id": entry.key, "name": entry.name, "at": journal.iso(entry.at), "why": why})
+            report.reverted.append({"id": entry.key, "name": entry.name, "at": iso(entry.at), "why": why})
             report.warnings.append(f"this host has taken back {_about(entry.name, entry.key, entry.at)}: {why}")
             if not check:
                 journal.told(world, entry.key)
