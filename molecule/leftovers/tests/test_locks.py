@@ -122,8 +122,9 @@ def left(machine):
     assert not [x for x in seen if x["cause"] == "vim_swap"], seen
     until(lambda: b"\x55" in machine.exec("tail -c +1008 /home/erin/.dirty.txt.swp | head -c1", text=False).stdout, 10)
     machine.ssh("tmux new -d; screen -dmS away; sleep 1", user="dave")
+    # nvim is two processes: one that sees the other die first has the time to take its swap file away.
     machine.exec(
-        "kill -9 $(pgrep -u erin 'vim$|vim.basic$|nvim$'); kill -9 $(pgrep -u dave '^(tmux|screen|SCREEN)'); sleep 1;"
+        "all=$(pgrep -u erin 'vim$|vim.basic$|nvim$'); kill -STOP $all; kill -9 $all; kill -9 $(pgrep -u dave '^(tmux|screen|SCREEN)'); sleep 1;"
         "cd /home/erin; cp -p .clean.txt.swp .foreign.txt.swp;"
         "printf elsewhere | dd of=.foreign.txt.swp bs=1 seek=68 conv=notrunc 2>/dev/null"
     )
