@@ -166,6 +166,7 @@ class _Connection:
         "too_many",
         "tty",
         "uid",
+        "untraced",
         "user",
         "verbose",
     )
@@ -186,6 +187,8 @@ class _Connection:
         self.kinds: tuple[str, ...] = ()
         self.tty: str | None = None
         self.said: list[tuple[str, Line]] = []  # the last few
+        # Somebody said goodbye whose process had ended before the journal looked what it was.
+        self.untraced = False
         self.closed: Line | None = None
         self.hung_up: float | None = None
         self.signalled: Line | None = None
@@ -455,7 +458,10 @@ class History:
         if known is None:
             self._wait(line)
             return
-        if known.closed or not _serves(line, known):
+        if known.closed:
+            return
+        if not _serves(line, known):
+            known.untraced = known.untraced or (cause == _GOODBYE and line.comm is None and line.uid == known.uid)
             return
         if named.get("user") and named["user"] != known.user:
             return
@@ -733,7 +739,8 @@ class History:
         if known.closed and known.service != "sshd":
             how = f"{known.service} says that it ended, and not why"
             return _Verdict(EXIT, how, known.closed, inferred=True)
-        return _unsaid(known)
+        lasted = at - known.began if known.began is not None else None
+        return _unsaid(known, _reached(lasted, in_force.channel_timeout))
 
     def _shutdown(self, known: _Connection, at: float) -> _Verdict | None:
         before = _BEFORE if known.stopping else 0.0
@@ -858,8 +865,8 @@ def _reached(lasted: float | None, timeout: int | None) -> bool:
     return bool(timeout) and (lasted is None or lasted >= (timeout or 0) - 1.0)
 
 
-def _unsaid(known: _Connection) -> _Verdict:
-    """No process of sshd has said how the connection ended."""
+def _unsaid(known: _Connection, could_idle: bool) -> _Verdict:
+    """No process of sshd has said how the connection ended; `could_idle` is whether ChannelTimeout was reached."""
     line = known.closed or known.gone or known.came
     if known.closed is None and known.gone:
         how = "inferred: sshd's privileged process ended without closing the PAM session, which KILL or a crash does"
@@ -869,8 +876,12 @@ def _unsaid(known: _Connection) -> _Verdict:
     if known.verbose:
         how = "inferred: at LogLevel VERBOSE sshd says how a connection ends, and did not: a signal ended its process"
         return _Verdict(KILLED, how, line, inferred=True)
-    could_be = (CLIENT_CLOSED, CONNECTION_RESET, KILLED)
-    return _Verdict(UNKNOWN, f"sshd said nothing of how the connection ended: {_SPEECHLESS}", line, could_be=could_be)
+    could_be: tuple[str, ...] = (CLIENT_CLOSED, CONNECTION_RESET, KILLED)
+    how = "sshd said nothing of how the connection ended"
+    if known.untraced:
+        could_be += (EXIT, *[IDLE_CHANNEL] * could_idle)
+        how = "a goodbye of the client was logged, and the journal came too late to see by which process"
+    return _Verdict(UNKNOWN, f"{how}: {_SPEECHLESS}", line, could_be=could_be)
 
 
 def _kind(what: str, tty: str | None) -> str:

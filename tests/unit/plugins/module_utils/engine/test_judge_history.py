@@ -196,6 +196,20 @@ def judge(*lines, logins=(), in_force=InForce(), on=(), now=1e6):  # noqa: B008
     return history.endings(now, in_force, on)
 
 
+def test_a_goodbye_that_cannot_be_traced_leaves_open_what_it_could_have_meant():
+    goodbye = "Received disconnect from 192.0.2.7 port 5:11: disconnected by user"
+    too_late = {"uid": 1001, "comm": None, "exe": None, "session": None}
+    in_force = InForce(channel_timeout=60)
+    (ending,) = judge(*login(), say(90, goodbye, 11, **too_late), *closed(90), in_force=in_force)
+    assert ending.ended_by == "unknown" and {"exit", "idle_channel", "killed"} <= set(ending.could_be)
+    (ending,) = judge(*login(), say(30, goodbye, 11, **too_late), *closed(30), in_force=in_force)
+    assert "exit" in ending.could_be and "idle_channel" not in ending.could_be
+    (ending,) = judge(*login(), *closed(90), in_force=in_force)
+    assert not {"exit", "idle_channel"} & set(ending.could_be)
+    (ending,) = judge(*login(), say(90, goodbye, 11, uid=1001, comm="logger"), *closed(90), in_force=in_force)
+    assert "exit" not in ending.could_be
+
+
 TIMEOUT = "Timeout, client not responding from user alice 192.0.2.7 port 5"
 
 
