@@ -154,7 +154,7 @@ class World:
     def detach(self, argv: t.Sequence[str]) -> None:
         """Start a process that outlives this one and the connection that it came over."""
         # Waiting for it is init's.
-        subprocess.Popen(  # pylint: disable=consider-using-with
+        subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
