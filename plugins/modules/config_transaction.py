@@ -365,7 +365,6 @@ import signal
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.files import Refused, World
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import iso
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import (
     read_commands,
     read_logins,
@@ -466,7 +465,7 @@ def main():
         "name": report.name,
         "id": report.id,
         "pending": report.pending,
-        "confirm_by": iso(report.confirm_by),
+        "confirm_by": report.confirm_by,
     }
     if module._diff:
         result["diff"] = report.diff

@@ -22,7 +22,6 @@ from .block import Markers
 from .files import File, Refused, World
 from .journal import Journal
 
-PROGRAM = "revert.pyz"
 # All that `revert` needs, by their names in this package.
 PARTS = (
     *("block", "files", "guard", "journal", "logins", "model", "namespace", "order", "revert", "syslog", "transaction"),
@@ -75,7 +74,7 @@ def arm(world: World, key: str, within: int) -> str | None:
     """
     if not sys.executable:
         raise Refused("this Python does not know where it lies, so the host could not run it to take a change back")
-    path = journal.where(world.root, PROGRAM)
+    path = journal.where(world.root, journal.PROGRAM)
     _write(world, path, File(program(), 0o600, os.geteuid(), os.getegid()))
     command = (sys.executable, "-I", "-B", path)
     if _systemd(world):
@@ -127,7 +126,7 @@ def disarm(world: World, log: Journal) -> None:
 
 def tidy(world: World) -> None:
     """Take away what nothing needs any more that waits; the program goes last, so that what is left is found again."""
-    path = journal.where(world.root, PROGRAM)
+    path = journal.where(world.root, journal.PROGRAM)
     if _read(world, path) is None or any(log.confirm for log in journal.pending(world.root)):
         return
     inittab = _read(world, _INITTAB)

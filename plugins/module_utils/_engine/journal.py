@@ -34,11 +34,12 @@ from dataclasses import asdict, dataclass
 
 from . import files
 from .files import File, Refused, World
-from .model import iso
 from .order import STEPS, Commands, Logins
 
 STATE = "/var/lib/session-policy"
 TRANSACTIONS = ".transactions"
+# See `guard`.
+PROGRAM = "revert.pyz"
 MADE = "made.json"
 # What a transaction came to, which is the name of its file.
 ARMED, DONE, REVERTED, TOLD = "journal.json", "done.json", "reverted.json", "told.json"
@@ -367,6 +368,8 @@ def shown_history(root: str) -> list[dict[str, t.Any]]:
         entries = history(root)
     except (PermissionError, Refused):
         return []
+    from .model import iso
+
     return [
         {
             "id": entry.key,

@@ -8,6 +8,8 @@ nobody else sees it) → act (journal, write beside, rename, apply, verify, comm
 from the journal; so does the next transaction, whatever its name, when this one is killed.
 
 With `confirm_within` the host is made to undo it first, see `guard`, and the commit is left to `confirm`.
+
+Most runs find nothing to do: what only a change needs is imported there, as every host compiles it anew each time.
 """
 
 from __future__ import annotations
@@ -20,10 +22,9 @@ import stat
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from . import block, files, guard, journal, logins
+from . import block, files, journal
 from .files import File, Outcome, Refused, Spot, World
 from .journal import Confirm, FileStep, FolderStep, Journal
-from .model import iso
 from .namespace import Unavailable, die_with_parent
 from .order import STEPS, Argv, Commands, Logins, Order, Wish
 
@@ -56,7 +57,7 @@ class Report:
     name: str | None = None
     id: str | None = None
     pending: bool = False
-    confirm_by: float | None = None
+    confirm_by: str | None = None
     reverted: list[dict[str, str | None]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -376,7 +377,10 @@ def _end(world: World, held: int | None, check: bool) -> None:
     if held is not None:
         try:
             if not check:
-                guard.tidy(world)
+                if os.path.exists(journal.where(world.root, journal.PROGRAM)):
+                    from . import guard
+
+                    guard.tidy(world)
                 journal.tidy(world)
         except (OSError, Refused):
             # The next run tries again.
@@ -386,6 +390,8 @@ def _end(world: World, held: int | None, check: bool) -> None:
 
 
 def _about(name: str, key: str, at: float) -> str:
+    from .model import iso
+
     return f"the change {key} of the transaction {name} of {iso(at)}"
 
 
@@ -393,6 +399,8 @@ def _tell(world: World, check: bool, report: Report) -> None:
     """Say what the host took back by itself, once."""
     for entry in journal.history(world.root):
         if entry.state == journal.REVERTED:
+            from .model import iso
+
             why = entry.why or "nobody confirmed it"
             report.reverted.append({"id": entry.key, "name": entry.name, "at": iso(entry.at), "why": why})
             report.warnings.append(f"this host has taken back {_about(entry.name, entry.key, entry.at)}: {why}")
@@ -412,6 +420,8 @@ def _carry_out(world: World, order: Order, plan: Plan, check: bool, report: Repo
 
 def _recover(world: World, check: bool, report: Report) -> None:
     for old in journal.pending(world.root):
+        from . import guard
+
         if check:
             if not old.waits(world):
                 report.warnings.append(
@@ -454,6 +464,8 @@ def _reread(world: World, old: Journal) -> str | None:
     said = _run_all(world.run, "Apply", old.commands.apply)
     if not old.commands.rescue:
         return said
+    from . import logins
+
     address, port = _address(old.confirm, old.logins)
     # Soon, as starting what lives does nothing.
     if said or not old.logins or not logins.answers(world, address, port, 1.0):
@@ -466,6 +478,8 @@ def _reread(world: World, old: Journal) -> str | None:
 def _address(confirm: Confirm | None, asked: Logins | None) -> tuple[str, int]:
     if confirm:
         return confirm.address, confirm.port
+    from . import logins
+
     return logins.listening(asked.listen if asked else "")
 
 
@@ -476,6 +490,8 @@ def confirm(world: World, name: str, key: str, report: Report) -> None:
         Refused: it can't be confirmed like that; it goes on waiting.
         Failed: it was taken back.
     """
+    from . import guard, logins
+
     held = journal.lock(world, create=False, limit=LOCK_LIMIT)
     try:
         entry = next((entry for entry in journal.history(world.root) if entry.key == key), None) if held else None
@@ -589,6 +605,9 @@ def _steps(plan: Plan) -> tuple[FileStep, ...]:
 
 
 def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
+    from . import guard, logins
+    from .model import iso
+
     steps = _steps(plan)
     if plan.made_before is None or not plan.made_before.like(plan.made_after):
         notes = journal.where(world.root, order.name, journal.MADE)
@@ -648,7 +667,7 @@ def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
                     raise LockedOut(f"With the new configuration {said}")
         if within:
             journal.mark_applied(world, log)
-            report.pending, report.confirm_by = True, log.at + within
+            report.pending, report.confirm_by = True, iso(log.at + within)
         else:
             _settle(world, steps, plan.folders)
             journal.finish(world, log, journal.DONE)
@@ -663,6 +682,8 @@ def _act(world: World, order: Order, plan: Plan, report: Report) -> None:
 
 
 def _expect(world: World, within: int, asked: Logins | None) -> Confirm:
+    from . import logins
+
     own = logins.own_connection()
     boot, now = world.boot()
     way_in = (own.address, own.port) if own and own.address else _address(None, asked)
@@ -698,6 +719,8 @@ def _undo(world: World, log: Journal, applying: bool, report: Report) -> str:
 
 
 def _drop(world: World, log: Journal) -> None:
+    from . import guard
+
     try:
         journal.drop(world, log)
         guard.disarm(world, log)
