@@ -179,6 +179,15 @@ def _keys(root: str) -> list[str]:
         os.close(folder)
 
 
+def has_program(root: str) -> bool:
+    """Whether something of the host's own revert is there."""
+    state = files.open_folder(root, where(root))
+    try:
+        return files.is_there(state, PROGRAM)
+    finally:
+        os.close(state)
+
+
 class Folder:
     """The open folder of one transaction."""
 

@@ -377,7 +377,7 @@ def _end(world: World, held: int | None, check: bool) -> None:
     if held is not None:
         try:
             if not check:
-                if os.path.exists(journal.where(world.root, journal.PROGRAM)):
+                if journal.has_program(world.root):
                     from . import guard
 
                     guard.tidy(world)
