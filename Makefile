@@ -9,6 +9,8 @@ CHECK ?=
 ARGS ?=
 # make scenario: one molecule scenario; make test runs them all.
 SCENARIO ?= default
+# make matrix: some versions of ansible-core, as 2.16 or newest; by default all that are supported.
+VERSIONS ?=
 
 BIN := $(CURDIR)/.venv/bin
 COLLECTIONS := $(CURDIR)/playbooks/collections
@@ -21,7 +23,7 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark clean
+.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark matrix clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
@@ -32,6 +34,7 @@ help:
 	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
 	@echo "make browser      the report in a real browser; screenshots in build/browser"
 	@echo "make benchmark    speed on a real host, medians and ratios side by side"
+	@echo "make matrix       every ansible-core that is supported, against every managed Python [VERSIONS='2.16 newest']"
 	@echo "make readme       write the tables of variables in README.md from the argument specs"
 	@echo "make clean        test hosts, build folder and virtual environment"
 
@@ -104,11 +107,15 @@ benchmark: .venv/dev images
 	@for bench in tests/benchmark/bench_*.py; do \
 	  $(IN_VENV) PYTHONPATH="$(COLLECTIONS)" $(BIN)/python $$bench || exit; done
 
+matrix: .venv/dev build/test-data images
+	$(call stage,the matrix of versions)
+	@$(BIN)/python tests/matrix/matrix.py $(VERSIONS)
+
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt
 	@touch $@
 
-.venv/dev: requirements-dev.txt | build
+.venv/dev: requirements-dev.txt requirements-test.txt requirements.txt | build
 	@sh tests/tools/need venv requirements-dev.txt
 	@touch $@
 
