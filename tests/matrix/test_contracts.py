@@ -29,8 +29,8 @@ LEFT_LOCK = "/run/lock/LCK..ttyS7"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    every = json.loads(pathlib.Path(INVENTORY).read_text())["all"] if INVENTORY else {"hosts": {}, "vars": {}}
-    machines = [Machine(name, own["testhost_image"], {**every["vars"], **own}) for name, own in every["hosts"].items()]
+    found = json.loads(pathlib.Path(INVENTORY).read_text())["all"]["hosts"] if INVENTORY else {}
+    machines = [Machine(name, variables["testhost_image"], variables) for name, variables in found.items()]
     # What shares a host runs in one worker of pytest-xdist.
     marked = [
         pytest.param(machine, id=machine.name, marks=pytest.mark.xdist_group(machine.name)) for machine in machines
