@@ -35,25 +35,23 @@ def commit_time() -> int:
 
 def rewrite(source: pathlib.Path, target: pathlib.Path, when: int) -> None:
     """The archive `source` as `target`, whose bytes depend on nothing but the files, their modes and `when`."""
-    with tarfile.open(source) as packed:
-        members = {member.name: member for member in packed.getmembers()}
-        contents = {name: packed.extractfile(member).read() for name, member in members.items() if member.isfile()}
+    with tarfile.open(source) as built:
+        members = {member.name: member for member in built.getmembers()}
+        contents = {name: built.extractfile(member).read() for name, member in members.items() if member.isfile()}
     files = json.loads(contents["FILES.json"])
     files["files"].sort(key=lambda entry: entry["name"])
     contents["FILES.json"] = _json(files)
     manifest = json.loads(contents["MANIFEST.json"])
     manifest["file_manifest_file"]["chksum_sha256"] = hashlib.sha256(contents["FILES.json"]).hexdigest()
     contents["MANIFEST.json"] = _json(manifest)
-    with (
-        target.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=when) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as out,
-    ):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as out:
         for name in [*_FIRST, *sorted(set(members) - set(_FIRST))]:
             member = tarfile.TarInfo(name)
             member.type, member.mode, member.linkname = members[name].type, members[name].mode, members[name].linkname
             member.mtime, member.size = when, len(contents.get(name, b""))
             out.addfile(member, io.BytesIO(contents[name]) if name in contents else None)
+    target.write_bytes(gzip.compress(packed.getvalue(), mtime=when))
 
 
 def _json(value: object) -> bytes:
