@@ -68,7 +68,7 @@ lint: .venv/dev workflows-lint
 
 # GitHub reads these; here their schemas and the holes that such files are known for.
 workflows-lint: .venv/dev
-	@$(BIN)/zizmor --offline --quiet --no-progress .github
+	@$(BIN)/zizmor --offline --quiet .github >build/zizmor.log 2>&1 || { cat build/zizmor.log; exit 1; }
 	@cd .github && $(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows workflows/*.yml
 	@cd .github && $(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot dependabot.yml
 	@cd .github/ISSUE_TEMPLATE && $(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-forms bug.yml feature.yml
