@@ -18,7 +18,7 @@ ROLES = sorted(path.parents[1].name for path in TOOL.parents[2].glob("roles/*/me
 README = "# Title\n\n{}\nThe end, <!-- of it -->.\n"
 
 
-@pytest.mark.parametrize("what", [*(f"variables {role}" for role in ROLES), "profiles"])
+@pytest.mark.parametrize("what", [*(f"variables {role}" for role in ROLES), "profiles", "matrix"])
 def test_a_table_is_filled_and_stays(what):
     empty = README.format(f"<!-- BEGIN {what} -->\n<!-- END {what} -->\n")
     filled = readme_tables.fill(empty)
