@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.policy import resolve
-from ansible_collections.sessionops.policy.plugins.plugin_utils.profiles import read_profiles
+from ansible_collections.sessionops.policy.plugins.plugin_utils._profiles import read_profiles
 
 DOCUMENTATION = r"""
 name: resolve_policy
