@@ -78,3 +78,12 @@ def test_code_names_the_licence_and_one_text_of_it():
         head = path.read_text(encoding="utf-8")[:400]
         assert "(see COPYING or " in head, path
         assert "SPDX-License-Identifier: GPL-3.0-or-later" in head, path
+
+
+def test_ci_runs_every_scenario_and_version():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    asked = {name: job["strategy"]["matrix"] for name, job in jobs.items() if "strategy" in job}
+    assert asked["scenarios"]["scenario"] == sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+    versions = re.findall(r"^VERSIONS = \((.*)\)", (ROOT / "tests/matrix/matrix.py").read_text(), re.M)[0]
+    assert asked["matrix"]["version"] == versions.replace("NEWEST", "newest").replace('"', "").split(", ")
+    assert [one["core"] for one in asked["sanity"]["include"]] == [*asked["matrix"]["version"], "devel"]
