@@ -31,7 +31,7 @@ sys.path[:0] = [str(CHECKOUT / "molecule/hosts"), str(CHECKOUT / "tests/tools")]
 os.environ["MOLECULE_SCENARIO_NAME"] = "matrix"  # the group of the hosts
 
 from known_files import known_files  # noqa: E402
-from realhosts import Machine, booted, inventory_of  # noqa: E402
+from realhosts import Machine, booted, inventory_of, testhost  # noqa: E402
 
 BUILD = CHECKOUT / "build/matrix"
 RESULTS = pathlib.Path(__file__).with_name("results.json")
@@ -169,6 +169,7 @@ def main() -> int:
     asked = parser.parse_args().versions or VERSIONS
     BUILD.mkdir(parents=True, exist_ok=True)
     failed = []
+    testhost("down")  # what a run that was killed left behind
     with contextlib.ExitStack() as stack:
         hosts = [stack.enter_context(booted(image, image)) for image in IMAGES]
         for version in asked:
