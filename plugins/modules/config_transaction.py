@@ -185,7 +185,7 @@ options:
       - Whether what is kept of former transactions with this O(name) goes when this one has come to its end. By default
         that is so if all O(files) are V(absent). Say it where taking something away leaves a file with other content.
     type: bool
-    version_added: 0.2.0
+    version_added: 1.0.0
 notes:
   - Transactions on one host run one at a time. A second one waits up to 60 seconds for the first. If the first waits
     for its confirmation and has more time left than that, the second is refused at once.

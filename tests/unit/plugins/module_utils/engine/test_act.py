@@ -12,6 +12,7 @@ import pty
 import random
 import signal
 import subprocess
+import time
 from dataclasses import replace
 
 import pytest
