@@ -4,8 +4,8 @@
 """Try the collection with each ansible-core that it supports: `matrix.py [VERSION...]`, by default all of them.
 
 A version is tried with its newest patch release: the unit tests, a syntax check of all playbooks, and test_contracts.py
-against real hosts with the three managed Pythons. Python 3.11 runs the controllers up to 2.19; `newest`, which wants a
-newer Python, is installed on a test host and plays from there against the same hosts.
+against real hosts with the three managed Pythons. Python 3.11 runs the controllers up to 2.19; 2.20 and `newest`, which
+want a newer Python, are installed on a test host and play from there against the same hosts.
 
 What ran and passed goes into results.json, the table in README.md (`make readme`); a version that fails leaves its
 line as it was and is an error.
@@ -37,7 +37,8 @@ BUILD = CHECKOUT / "build/matrix"
 RESULTS = pathlib.Path(__file__).with_name("results.json")
 PYTHON = "3.11"
 NEWEST = "newest"
-VERSIONS = ("2.16", "2.17", "2.18", "2.19", NEWEST)
+VERSIONS = ("2.16", "2.17", "2.18", "2.19", "2.20", NEWEST)
+ON_A_TEST_HOST = ("2.20", NEWEST)
 IMAGES = ("bullseye", "bookworm", "trixie")
 # Unit tests go where there is room; what shares a host stays in one worker.
 PYTEST = ("-q", "-n", "3", "--dist", "loadgroup", "tests/matrix", "tests/unit")
@@ -177,7 +178,7 @@ def main() -> int:
             junit.unlink(missing_ok=True)
             print(f"ansible-core {version}", flush=True)
             try:
-                (try_there if version == NEWEST else try_here)(version, hosts, junit)
+                (try_there if version in ON_A_TEST_HOST else try_here)(version, hosts, junit)
                 line = read(junit)
             except (subprocess.CalledProcessError, ValueError) as exc:
                 print(f"ansible-core {version}: {exc}", file=sys.stderr, flush=True)
