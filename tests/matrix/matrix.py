@@ -83,7 +83,7 @@ def try_here(version: str, hosts: list[Machine], junit: pathlib.Path) -> None:
 PREPARE = """
 set -e
 apt-get -qq update
-DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv git >/dev/null
+DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null
 python3 -m venv /srv/venv
 """
 
