@@ -9,6 +9,8 @@ CHECK ?=
 ARGS ?=
 # make scenario: one molecule scenario; make test runs them all.
 SCENARIO ?= default
+# make matrix: some versions of ansible-core, as 2.16 or newest; by default all that are supported.
+VERSIONS ?=
 
 BIN := $(CURDIR)/.venv/bin
 COLLECTIONS := $(CURDIR)/playbooks/collections
@@ -21,7 +23,7 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark clean
+.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark matrix package release-check workflows-lint clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
@@ -32,6 +34,8 @@ help:
 	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
 	@echo "make browser      the report in a real browser; screenshots in build/browser"
 	@echo "make benchmark    speed on a real host, medians and ratios side by side"
+	@echo "make matrix       every ansible-core that is supported, against every managed Python [VERSIONS='2.16 newest']"
+	@echo "make package      the artifact for Galaxy, into build/"
 	@echo "make readme       write the tables of variables in README.md from the argument specs"
 	@echo "make clean        test hosts, build folder and virtual environment"
 
@@ -54,13 +58,21 @@ test-fast: lint unit sanity docs-lint artifact
 
 test-hosts: $(addprefix scenario-,$(SCENARIOS)) browser
 
-lint: .venv/dev
+lint: .venv/dev workflows-lint
 	$(call stage,lint)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary plugins/module_utils/_engine
 	@$(BIN)/python tests/tools/readme_tables.py --check
 	@HOME="$(CURDIR)/build/home" $(IN_VENV) ansible-lint --offline -q
+
+# GitHub reads these; here their schemas and the holes that such files are known for.
+workflows-lint: .venv/dev
+	@$(BIN)/zizmor --offline --quiet .github >build/zizmor.log 2>&1 || { cat build/zizmor.log; exit 1; }
+	@cd .github && $(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows workflows/*.yml
+	@cd .github && $(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot dependabot.yml
+	@cd .github/ISSUE_TEMPLATE && $(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-forms bug.yml feature.yml
+	@cd .github/ISSUE_TEMPLATE && $(BIN)/check-jsonschema -q --builtin-schema vendor.github-issue-config config.yml
 
 unit: .venv/dev build/test-data
 	$(call stage,unit tests)
@@ -80,10 +92,20 @@ docs-lint: .venv/dev
 	$(call stage,documentation)
 	@$(IN_VENV) antsibull-docs lint-collection-docs --plugin-docs .
 	@$(IN_VENV) antsibull-changelog lint
+	@$(BIN)/python tests/tools/release_state.py
+
+# Before a tag is published: make release-check TAG=1.0.0
+TAG ?=
+release-check: .venv/dev
+	@$(BIN)/python tests/tools/release_state.py "$(TAG)"
 
 artifact: .venv/dev
 	$(call stage,the built artifact)
 	@sh tests/tools/try_artifact
+
+# The same commit gives the same bytes.
+package: .venv/dev
+	@$(BIN)/python tests/tools/build_artifact.py build
 
 images: | build
 	@sh tests/tools/need hosts
@@ -104,11 +126,15 @@ benchmark: .venv/dev images
 	@for bench in tests/benchmark/bench_*.py; do \
 	  $(IN_VENV) PYTHONPATH="$(COLLECTIONS)" $(BIN)/python $$bench || exit; done
 
+matrix: .venv/dev build/test-data images
+	$(call stage,the matrix of versions)
+	@$(BIN)/python tests/matrix/matrix.py $(VERSIONS)
+
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt
 	@touch $@
 
-.venv/dev: requirements-dev.txt | build
+.venv/dev: requirements-dev.txt requirements-test.txt requirements.txt | build
 	@sh tests/tools/need venv requirements-dev.txt
 	@touch $@
 

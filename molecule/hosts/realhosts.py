@@ -130,7 +130,8 @@ class Machine:
         result, inventory = pathlib.Path(folder.name, "result.json"), pathlib.Path(folder.name, "hosts.json")
         inventory.write_text(inventory_of([self], variables))
         argv = ["ansible", "-i", inventory, self.name, "-m", which if "." in which else f"sessionops.policy.{which}"]
-        argv += ["-a", json.dumps(args), *["--check"] * check, *["--diff"] * diff, *options]
+        # An empty dictionary is no arguments to ansible-core 2.16.
+        argv += [*(["-a", json.dumps(args)] if args else []), *["--check"] * check, *["--diff"] * diff, *options]
         callback = {
             "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "molecule/hosts/callback"),
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",

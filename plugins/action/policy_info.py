@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_policy import judge_policy
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.policy import Policy, resolve
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.wanted import parse_wanted
-from ansible_collections.sessionops.policy.plugins.plugin_utils.profiles import read_profiles
+from ansible_collections.sessionops.policy.plugins.plugin_utils._profiles import read_profiles
 
 
 class ActionModule(ActionBase):

@@ -12,7 +12,7 @@ import pathlib
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
+from ansible_collections.sessionops.policy.plugins.plugin_utils._audit import (
     Seen,
     audit,
     audit_csv,
@@ -20,14 +20,14 @@ from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
     tables,
     verdict,
 )
-from ansible_collections.sessionops.policy.plugins.plugin_utils.oscal import assessment_results
-from ansible_collections.sessionops.policy.plugins.plugin_utils.output import (
+from ansible_collections.sessionops.policy.plugins.plugin_utils._oscal import assessment_results
+from ansible_collections.sessionops.policy.plugins.plugin_utils._output import (
     beside_inventory,
     output_folder,
     write_files,
 )
-from ansible_collections.sessionops.policy.plugins.plugin_utils.report import read_previous, report_files
-from ansible_collections.sessionops.policy.plugins.plugin_utils.waivers import Waiver, parse_waivers
+from ansible_collections.sessionops.policy.plugins.plugin_utils._report import read_previous, report_files
+from ansible_collections.sessionops.policy.plugins.plugin_utils._waivers import Waiver, parse_waivers
 
 
 class ActionModule(ActionBase):

@@ -8,6 +8,8 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options: {}
+requirements:
+  - Python 3.8 or later on the host
 attributes:
   check_mode:
     description: Can run in check mode and says what it would change, without changing anything.
@@ -24,6 +26,8 @@ attributes:
     # For modules that only look.
     INFO_MODULE = r"""
 options: {}
+requirements:
+  - Python 3.8 or later on the host
 attributes:
   check_mode:
     description: Can run in check mode and says what it would change, without changing anything.

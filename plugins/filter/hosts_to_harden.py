@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible import context
-from ansible_collections.sessionops.policy.plugins.plugin_utils.output import DEFAULT_INVENTORY
+from ansible_collections.sessionops.policy.plugins.plugin_utils._output import DEFAULT_INVENTORY
 
 DOCUMENTATION = r"""
 name: hosts_to_harden

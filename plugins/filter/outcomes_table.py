@@ -8,7 +8,7 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.table im
 DOCUMENTATION = r"""
 name: outcomes_table
 author: The sessionops.policy authors (@sessionops)
-version_added: 0.2.0
+version_added: 1.0.0
 short_description: A table of what became of sessions
 description:
   - Turns the RV(sessionops.policy.session_terminate#module:sessions) of M(sessionops.policy.session_terminate) into a

@@ -9,7 +9,7 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.putty im
 DOCUMENTATION = r"""
 name: putty_registry
 author: The sessionops.policy authors (@sessionops)
-version_added: 0.1.0
+version_added: 1.0.0
 short_description: A .reg file that sets the keepalives of PuTTY's saved sessions on Windows
 description:
   - Gives the text of a file that C(regedit /s FILE) imports for the user who runs it. Keys that it does not name stay

@@ -12,7 +12,7 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.reaper i
 DOCUMENTATION = r"""
 name: reaper_engine
 author: The sessionops.policy authors (@sessionops)
-version_added: 0.2.0
+version_added: 1.0.0
 short_description: The engine of this collection as files for a host
 description:
   - Lists the files of this collection's engine as P(sessionops.policy.config_transaction#module) takes them, to go

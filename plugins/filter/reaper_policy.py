@@ -11,7 +11,7 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.reaper i
 DOCUMENTATION = r"""
 name: reaper_policy
 author: The sessionops.policy authors (@sessionops)
-version_added: 0.2.0
+version_added: 1.0.0
 short_description: The policy file of session-reaper
 description:
   - Writes settings as the text of C(/etc/session-reaper/policy.json), or fails with a sentence for each that is wrong.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.policy import resolve
-from ansible_collections.sessionops.policy.plugins.plugin_utils.profiles import read_profiles
+from ansible_collections.sessionops.policy.plugins.plugin_utils._profiles import read_profiles
 
 DOCUMENTATION = r"""
 name: resolve_policy
@@ -63,9 +63,11 @@ _value:
       type: list
       elements: str
     confirm_within:
+      version_added: 1.0.0
       description: Seconds in which a change of sshd must be confirmed; 0 if it need not.
       type: int
     protect:
+      version_added: 1.0.0
       description: The work that protects a session from being ended.
       type: list
       elements: str
@@ -76,6 +78,7 @@ _value:
       description: Whether the values belong into sshd's main file too, for scanners that read nothing else.
       type: bool
     scanned:
+      version_added: 1.0.0
       description: Whether scanners look for the profile's values.
       type: bool
     logind_main_file:

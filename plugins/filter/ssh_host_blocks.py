@@ -11,7 +11,7 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.ssh_host
 DOCUMENTATION = r"""
 name: ssh_host_blocks
 author: The sessionops.policy authors (@sessionops)
-version_added: 0.1.0
+version_added: 1.0.0
 short_description: Keepalives as Host blocks of ssh_config
 description:
   - Turns the role C(client_keepalive)'s list of hosts into blocks, each with a host to ask C(ssh -G) about and what it

@@ -41,6 +41,7 @@ options:
       - It names the place of its notes, C(/var/lib/session-policy/NAME/), and the lines around its blocks.
     type: str
   state:
+    version_added: 1.0.0
     description:
       - V(present) brings the host to what O(files) say.
       - V(confirmed) says that the host can still be reached after a change with O(confirm_within), which stays then. It
@@ -51,6 +52,7 @@ options:
     choices: [present, confirmed, previous]
     default: present
   id:
+    version_added: 1.0.0
     description: Which change is confirmed, the RV(id) that it returned. Required with O(state=confirmed).
     type: str
   files:
@@ -130,6 +132,7 @@ options:
     elements: list
     default: []
   rescue:
+    version_added: 1.0.0
     description:
       - Commands that bring the service up again if it has died of the files that are taken back. They must do nothing
         to a service that lives. They are run after O(apply); with O(logins) only if that fails or nobody answers.
@@ -137,6 +140,7 @@ options:
     elements: list
     default: []
   confirm_within:
+    version_added: 1.0.0
     description:
       - Seconds, from 5 to 3600, from the moment the files are placed, in which somebody must come back over a new
         connection with O(state=confirmed). V(0) means that nobody needs to.
@@ -144,6 +148,7 @@ options:
     type: int
     default: 0
   logins:
+    version_added: 1.0.0
     description:
       - Before anybody confirms, sshd is asked on the host for a login without credentials of the user of this
         connection, of the O(logins.users) and members of the O(logins.groups), and of those whom a C(Match) block
@@ -180,7 +185,7 @@ options:
       - Whether what is kept of former transactions with this O(name) goes when this one has come to its end. By default
         that is so if all O(files) are V(absent). Say it where taking something away leaves a file with other content.
     type: bool
-    version_added: 0.2.0
+    version_added: 1.0.0
 notes:
   - Transactions on one host run one at a time. A second one waits up to 60 seconds for the first. If the first waits
     for its confirmation and has more time left than that, the second is refused at once.
@@ -329,26 +334,31 @@ restored:
   elements: str
   sample: []
 name:
+  version_added: 1.0.0
   description: The name of the transaction, null if there was nothing to do.
   returned: always
   type: str
   sample: sshd
 id:
+  version_added: 1.0.0
   description: The id of the transaction, null if there was nothing to do.
   returned: always
   type: str
   sample: 000007-5f1c09ad
 pending:
+  version_added: 1.0.0
   description: Whether it waits to be confirmed.
   returned: always
   type: bool
   sample: true
 confirm_by:
+  version_added: 1.0.0
   description: When the host takes it back, null unless RV(pending).
   returned: always
   type: str
   sample: "2026-11-24T11:06:48Z"
 reverted:
+  version_added: 1.0.0
   description: What the host took back by itself since the last run, with V(id), V(name), V(at) and V(why).
   returned: always
   type: list

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: leftover_remove
 short_description: Clean up what sessions left behind, and nothing that somebody meant to stay
-version_added: 0.2.0
+version_added: 1.0.0
 description:
   - Takes away what remains of sessions that are over, which is processes, detached tmux and screen sessions, and stale
     lock files. M(sessionops.policy.session_info) with its O(ignore:gather_subset=leftovers) shows the same things

@@ -33,6 +33,7 @@ options:
     elements: str
     default: []
   login_shells:
+    version_added: 1.0.0
     description:
       - Whether to start a login shell of each kind and see its timeout. Without, RV(shell.login),
         RV(shell.non_login) and RV(shell.login_by_user) are empty, and the answer comes sooner.
@@ -53,6 +54,7 @@ options:
     type: dict
     default: {}
   profile:
+    version_added: 1.0.0
     description:
       - Judge the host by a profile of the role P(sessionops.policy.session_policy#role), with the values and the rule
         ids that hold for its distribution. RV(policy) says what that is.
@@ -109,7 +111,7 @@ host:
     tmux: {description: Path or null., type: str, returned: always}
     screen: {description: Path or null., type: str, returned: always}
     python: {description: Version of the Python that looked., type: str, returned: always}
-    python_executable: {description: Its path., type: str, returned: always}
+    python_executable: {description: Its path., type: str, returned: always, version_added: 1.0.0}
 sshd:
   description:
     - The OpenSSH server. Where none is installed only RV(sshd.installed) says anything.
@@ -165,6 +167,7 @@ sshd:
       returned: always
       sample: [[systemctl, reload, ssh.service]]
     start:
+      version_added: 1.0.0
       description:
         - What to run to bring what listens now up again, should it die. It does nothing to what lives. Empty where
           nothing listens.
@@ -253,6 +256,7 @@ limits:
   returned: always
   type: dict
 reaper:
+  version_added: 1.0.0
   description: The C(session-reaper) of this host, by its timer and by what its last run left.
   returned: always
   type: dict
@@ -265,6 +269,7 @@ reaper:
     last_run_age: {description: The seconds since then., type: int, returned: always}
     policy: {description: The policy that this run went by., type: dict, returned: always}
 client:
+  version_added: 1.0.0
   description: The OpenSSH client, as C(ssh -G) shows it for a host that nobody wrote a block for.
   returned: always
   type: dict
@@ -278,6 +283,7 @@ client:
     error: {description: ssh's own words where it does not answer., type: str, returned: always}
     sources: {description: As RV(sshd.sources)., type: dict, returned: always}
 multiplexer:
+  version_added: 1.0.0
   description: tmux and screen, when they lock and with what, and what else lets work in them survive.
   returned: always
   type: dict
@@ -309,12 +315,14 @@ multiplexer:
       elements: str
       returned: always
 scanner:
+  version_added: 1.0.0
   description:
     - By setting, the lines that the usual scanner content of this distribution would match, each with its V(source) and
       V(value), whatever their effect.
   returned: always
   type: dict
 policy:
+  version_added: 1.0.0
   description: What O(profile) and O(wanted) come to on this host, with V(profile), V(values), V(layers), V(rules) and
     V(warnings).
   returned: if O(profile) is given
@@ -351,6 +359,7 @@ findings:
     user: {description: The account that it is about., type: str, returned: always}
     shell: {description: The kind of shell or the multiplexer that it is about., type: str, returned: always}
     kind:
+      version_added: 1.0.0
       description:
         - V(value) is about what is in force. V(text_only) says that a scanner of this distribution would pass the host
           for text that has no effect, V(effect_only) that it would fail the host though the value is in force.
@@ -361,6 +370,7 @@ findings:
       type: int
       returned: always
 transactions:
+  version_added: 1.0.0
   description:
     - The last five transactions of M(sessionops.policy.config_transaction) on this host, newest first, as they are kept
       in C(/var/lib/session-policy/.transactions). Empty without root.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: putty_session
 short_description: Keepalives and other settings of a saved session of PuTTY on Unix
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - The sessionops.policy authors (@sessionops)
 description:

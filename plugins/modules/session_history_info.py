@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: session_history_info
 short_description: Say why sessions ended and logins were refused
-version_added: 0.2.0
+version_added: 1.0.0
 description:
   - Returns the sessions that ended in a time window, and the logins that a limit or a broken policy refused, newest
     first, each with its cause and the line of a log that shows it.

@@ -110,6 +110,7 @@ options:
     elements: str
     default: []
   leftovers:
+    version_added: 1.0.0
     description:
       - What M(sessionops.policy.leftover_remove) would be asked, so that RV(leftovers) tells what it would take and why
         it would not take the rest. O(users), O(protect), O(exclude_users) and O(exclude_groups) count for it, too.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: session_report
 short_description: Write what policy_info and session_info found on all hosts as an audit or a report
-version_added: 0.2.0
+version_added: 1.0.0
 author:
   - The sessionops.policy authors (@sessionops)
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: session_terminate
 short_description: End stale sessions without losing anyone's work
-version_added: 0.2.0
+version_added: 1.0.0
 description:
   - Ends the login sessions that its selectors name, of every kind that M(sessionops.policy.session_info) tells apart.
   - Warns at the terminals first and looks again after O(warn_grace). Who came back to work is left alone.

@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 sys.path.insert(0, str(CHECKOUT / "tests/browser"))
 
-from ansible_collections.sessionops.policy.plugins.plugin_utils.report import report_files  # noqa: E402
+from ansible_collections.sessionops.policy.plugins.plugin_utils._report import report_files  # noqa: E402
 from chromium import chromium  # noqa: E402
 from fleet import fleet  # noqa: E402
 

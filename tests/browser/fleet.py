@@ -9,8 +9,8 @@ import datetime
 import random
 import typing as t
 
-from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import Seen, audit
-from ansible_collections.sessionops.policy.plugins.plugin_utils.waivers import parse_waivers
+from ansible_collections.sessionops.policy.plugins.plugin_utils._audit import Seen, audit
+from ansible_collections.sessionops.policy.plugins.plugin_utils._waivers import parse_waivers
 
 NOW = datetime.datetime(2026, 6, 1, 12, 0, tzinfo=datetime.timezone.utc)
 HOSTILE = "<script>document.title='owned'</script>"

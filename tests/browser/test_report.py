@@ -10,7 +10,7 @@ import json
 import pathlib
 
 import pytest
-from ansible_collections.sessionops.policy.plugins.plugin_utils.report import report_data, report_files
+from ansible_collections.sessionops.policy.plugins.plugin_utils._report import report_data, report_files
 from fleet import HOSTILE, fleet
 
 SESSIONS = "#session-table"

@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Put the tables that README.md shows between their markers, from the one place each of them comes from.
 
-``<!-- BEGIN variables ROLE -->`` is filled from the role's meta/argument_specs.yml and ``<!-- BEGIN profiles -->``
-from the umbrella role's profiles; what stood between that and the ``<!-- END ... -->`` of the same words goes.
+``<!-- BEGIN variables ROLE -->`` is filled from the role's meta/argument_specs.yml, ``<!-- BEGIN profiles -->`` from the
+umbrella role's profiles, and ``<!-- BEGIN matrix -->`` from what `make matrix` ran; what stood between that and the
+``<!-- END ... -->`` of the same words goes.
 With --check nothing is written, and a table that is not as it should be is an error.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import re
 import sys
@@ -62,6 +64,28 @@ def profiles(root: pathlib.Path) -> str:
     return table(["", *(f"`{name}`" for name in data)], rows)
 
 
+def matrix(root: pathlib.Path) -> str:
+    """The lines of tests/matrix/results.json; a star marks what ansible-core itself does not list as supported."""
+    lines = list(json.loads((root / "tests/matrix/results.json").read_text(encoding="utf-8")).values())
+    names = {"bullseye": "Debian 11", "bookworm": "Debian 12", "trixie": "Debian 13"}
+    star = " \\*"
+    rows = []
+    for line in lines:
+        hosts = [
+            f"{one['python']}{'' if one['listed'] else star}: {one['contracts']}" for one in line["managed"].values()
+        ]
+        rows.append([line["ansible_core"], line["python"], line["unit_tests"], line["playbooks"], *hosts, line["date"]])
+    head = [
+        "ansible-core",
+        "on Python",
+        "unit tests",
+        "playbooks",
+        *(names[image] for image in lines[0]["managed"]),
+        "ran",
+    ]
+    return table(head, [[str(cell) for cell in row] for row in rows])
+
+
 def _value(entry: dict | None) -> str:
     if entry is None:
         return ""
@@ -88,9 +112,9 @@ def fill(text: str, root: pathlib.Path = ROOT) -> str:
         kind, _blank, role = what.partition(" ")
         if kind == "variables" and (root / "roles" / role / "meta" / "argument_specs.yml").is_file():
             return begin + variables(root, role) + end
-        if what == "profiles":
-            return begin + profiles(root) + end
-        raise ValueError(f"there is no table {what!r}: write 'variables ROLE' or 'profiles'")
+        if what in ("profiles", "matrix"):
+            return begin + {"profiles": profiles, "matrix": matrix}[what](root) + end
+        raise ValueError(f"there is no table {what!r}: write 'variables ROLE', 'profiles' or 'matrix'")
 
     return _BLOCK.sub(replace, text)
 

@@ -4,7 +4,7 @@
 """Run ansible-test on a staged copy of this checkout: `run_ansible_test.py sanity [ARGS...]`.
 
 ansible-test insists on a path that ends in ansible_collections/NAMESPACE/NAME, and a clone stands anywhere.
-Run it with the Python of the virtual environment that holds ansible-core.
+Run it with the Python that has ansible-core. It works in a virtual environment, or with `--docker IMAGE` in a container.
 """
 
 from __future__ import annotations
@@ -12,36 +12,19 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
 import ansible_test
+from known_files import CHECKOUT, copy_known_files
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = CHECKOUT / "build"
 STAGE = BUILD / "ansible_collections/sessionops/policy"
 HOME = BUILD / "home"
 
 
 def stage() -> None:
-    """Copy what git knows or would know, so that local leftovers are not judged."""
-    shutil.rmtree(STAGE, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        source = CHECKOUT / name
-        # A deleted file is still listed; the link to ourselves would make the copy endless.
-        if not source.exists() or name.startswith("playbooks/collections/"):
-            continue
-        target = STAGE / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
+    copy_known_files(STAGE)
     # Else ansible-test walks up to this checkout's git, which ignores the copy, and finds nothing to test.
     subprocess.run(["git", "init", "--quiet"], cwd=STAGE, check=True)
     subprocess.run(["git", "add", "--all"], cwd=STAGE, check=True)
@@ -80,7 +63,8 @@ def main() -> None:
     bin_dir = pathlib.Path(sys.executable).parent
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     env = {**os.environ, "HOME": str(HOME), "LC_ALL": "C.UTF-8", "PATH": f"{bin_dir}:{os.environ['PATH']}"}
-    argv = [str(bin_dir / "ansible-test"), command, "--venv", "--python", version, *rest]
+    where = [] if "--docker" in rest else ["--venv", "--python", version]
+    argv = [str(bin_dir / "ansible-test"), command, *where, *rest]
     os.chdir(STAGE)
     os.execve(argv[0], argv, env)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import pathlib
 
 import pytest
@@ -43,3 +44,16 @@ def test_markup_becomes_markdown():
 def test_a_marker_of_no_table_is_an_error():
     with pytest.raises(ValueError, match="there is no table 'variables nothing'"):
         readme_tables.fill("<!-- BEGIN variables nothing -->\n<!-- END variables nothing -->")
+
+
+def test_the_matrix_shows_what_ran_and_what_ansible_core_does_not_list(tmp_path):
+    hosts = {
+        "bullseye": {"python": "3.9.2", "listed": True, "contracts": 10},
+        "trixie": {"python": "3.13.5", "listed": False, "contracts": 9},
+    }
+    line = {"ansible_core": "2.16.19", "python": "3.11.7", "date": "2026-01-31", "unit_tests": 1100, "playbooks": 5}
+    (tmp_path / "tests/matrix").mkdir(parents=True)
+    (tmp_path / "tests/matrix/results.json").write_text(json.dumps({"2.16": {**line, "managed": hosts}}))
+    filled = readme_tables.fill(README.format("<!-- BEGIN matrix -->\n<!-- END matrix -->\n"), tmp_path)
+    assert "| ansible-core | on Python | unit tests | playbooks | Debian 11 | Debian 13 | ran |\n" in filled
+    assert "| 2.16.19 | 3.11.7 | 1100 | 5 | 3.9.2: 10 | 3.13.5 \\*: 9 | 2026-01-31 |\n" in filled

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 
 import jsonschema_rs
 import pytest
-from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
+from ansible_collections.sessionops.policy.plugins.plugin_utils._audit import (
     Seen,
     audit,
     audit_csv,
@@ -21,8 +21,8 @@ from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
     tables,
     verdict,
 )
-from ansible_collections.sessionops.policy.plugins.plugin_utils.oscal import assessment_results, control_id
-from ansible_collections.sessionops.policy.plugins.plugin_utils.waivers import parse_waivers
+from ansible_collections.sessionops.policy.plugins.plugin_utils._oscal import assessment_results, control_id
+from ansible_collections.sessionops.policy.plugins.plugin_utils._waivers import parse_waivers
 from fleet import HOSTILE_COMMAND, NOW, finding, fleet
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[4]

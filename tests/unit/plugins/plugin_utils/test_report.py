@@ -11,8 +11,8 @@ import os
 import re
 
 import pytest
-from ansible_collections.sessionops.policy.plugins.plugin_utils.output import output_folder, write_files
-from ansible_collections.sessionops.policy.plugins.plugin_utils.report import (
+from ansible_collections.sessionops.policy.plugins.plugin_utils._output import output_folder, write_files
+from ansible_collections.sessionops.policy.plugins.plugin_utils._report import (
     changes,
     read_previous,
     report_data,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible_collections.sessionops.policy.plugins.plugin_utils.waivers import parse_waivers
+from ansible_collections.sessionops.policy.plugins.plugin_utils._waivers import parse_waivers
 
 GOOD = {"rule": "5.1.7", "hosts": ["web*", "dmz"], "reason": "a proxy asks", "expires": "2026-06-30"}
 FINDING = {"setting": "client_alive_interval", "rules": ["cis 5.1.7", "nist AC-12"]}

@@ -190,7 +190,6 @@ BYTES = st.binary(max_size=40).map(lambda raw: raw.decode("utf-8", "surrogateesc
 @settings(
     phases=(Phase.explicit, Phase.generate),  # shrinking a whole host takes for ever
     max_examples=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())

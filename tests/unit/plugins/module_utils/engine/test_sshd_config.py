@@ -177,7 +177,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(PIECES.map(str.encode), st.binary(max_size=12)), max_size=40))
 def test_reading_never_raises(etc, parts):
     (etc / "sshd_config").write_bytes(b"".join(parts))

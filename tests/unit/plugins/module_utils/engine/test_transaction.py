@@ -579,8 +579,10 @@ INITTAB = "id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS\n"
 
 
 @pytest.fixture
-def watched(root):
-    """A host whose init reads /etc/inittab."""
+def watched(root, monkeypatch):
+    """A host whose init reads /etc/inittab, to which each transaction comes over a connection of its own."""
+    # Whoever runs the tests over ssh has one connection for all of them.
+    monkeypatch.setattr(transaction.logins, "own_connection", lambda: None)
 
     def build(name):
         top = root(name)

@@ -14,7 +14,7 @@ import typing as t
 import jinja2
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import format_duration
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.table import reasons
-from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
+from ansible_collections.sessionops.policy.plugins.plugin_utils._audit import (
     FAIL,
     NOT_ENFORCED,
     PASS,
@@ -27,7 +27,7 @@ from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import (
     unseen,
     verdict,
 )
-from ansible_collections.sessionops.policy.plugins.plugin_utils.endings import FIELDS, most_cut, over_time
+from ansible_collections.sessionops.policy.plugins.plugin_utils._endings import FIELDS, most_cut, over_time
 
 PAGE = pathlib.Path(__file__).resolve().parent / "page"
 FORMAT = 1

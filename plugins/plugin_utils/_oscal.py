@@ -13,7 +13,7 @@ import re
 import typing as t
 import uuid
 
-from ansible_collections.sessionops.policy.plugins.plugin_utils.audit import PASS, WAIVED, said
+from ansible_collections.sessionops.policy.plugins.plugin_utils._audit import PASS, WAIVED, said
 
 VERSION = "1.2.3"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/sessionops/policy")

@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.model import visible
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.table import findings_table, sentence
-from ansible_collections.sessionops.policy.plugins.plugin_utils.waivers import Waiver
+from ansible_collections.sessionops.policy.plugins.plugin_utils._waivers import Waiver
 
 PASS, FAIL, NOT_ENFORCED, WAIVED = "pass", "fail", "not_enforced", "waived"
 COMPLIANT, NOT_COMPLIANT, UNREACHABLE, FAILED = "compliant", "not_compliant", "unreachable", "failed"
