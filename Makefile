@@ -21,7 +21,7 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark clean
+.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark benchmark-fleet execution-environment java clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
@@ -32,6 +32,8 @@ help:
 	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
 	@echo "make browser      the report in a real browser; screenshots in build/browser"
 	@echo "make benchmark    speed on a real host, medians and ratios side by side"
+	@echo "make benchmark-fleet  what 30 real hosts cost the controller; [HOSTS=6] [RUNS=1]"
+	@echo "make execution-environment  an image with this collection for AWX, where a registry can be reached"
 	@echo "make readme       write the tables of variables in README.md from the argument specs"
 	@echo "make clean        test hosts, build folder and virtual environment"
 
@@ -94,6 +96,12 @@ scenario-%: .venv/dev build/test-data images
 	$(call stage,scenario $*)
 	@$(IN_VENV) molecule test --scenario-name $*
 
+# Its tests run ansible-rulebook.
+scenario-fleets: java
+
+java:
+	@sh tests/tools/need java
+
 scenario: scenario-$(SCENARIO)
 
 readme: .venv/dev
@@ -103,6 +111,12 @@ benchmark: .venv/dev images
 	@sh tests/tools/need browser
 	@for bench in tests/benchmark/bench_*.py; do \
 	  $(IN_VENV) PYTHONPATH="$(COLLECTIONS)" $(BIN)/python $$bench || exit; done
+
+benchmark-fleet: .venv/dev images
+	@$(IN_VENV) HOSTS="$(HOSTS)" RUNS="$(RUNS)" $(BIN)/python tests/benchmark/fleet.py
+
+execution-environment: .venv/dev
+	@$(IN_VENV) sh tests/tools/execution_environment
 
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt

@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 from endings import DEAF
-from realhosts import CHECKOUT, Machine, booted, environment, inventory_of, role, until
+from realhosts import Machine, booted, environment, inventory_of, role, until
 
 RECORDED = pathlib.Path(__file__).with_name("recorded.json")
 
@@ -83,7 +83,7 @@ def plays(running: Rulebook) -> list[str]:
 
 def test_recorded_lines(host, rulebook):
     """Of what a host said, a failed ending makes one report, a change taken back an audit, and the rest nothing."""
-    lines = RECORDED.read_text().replace("HOSTNAME", host.name)
+    lines = RECORDED.read_text().replace("recorded.example", host.name)
     counted = {deed: lines.count(f'"{deed} ') for deed in ("could not end session", "ended session", "warned session")}
     assert counted["could not end session"] == 3 and counted["ended session"] and counted["warned session"], counted
     running = rulebook(["sh", "-c", f"printf %s {shlex.quote(lines)}; sleep 600", "recorded"])
