@@ -23,7 +23,7 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark matrix package release-check workflows-lint clean
+.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark benchmark-fleet execution-environment java matrix package release-check workflows-lint clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
@@ -36,6 +36,8 @@ help:
 	@echo "make benchmark    speed on a real host, medians and ratios side by side"
 	@echo "make matrix       every ansible-core that is supported, against every managed Python [VERSIONS='2.16 newest']"
 	@echo "make package      the artifact for Galaxy, into build/"
+	@echo "make benchmark-fleet  what 30 real hosts cost the controller; [HOSTS=6] [RUNS=1]"
+	@echo "make execution-environment  an image with this collection for AWX, where a registry can be reached"
 	@echo "make readme       write the tables of variables in README.md from the argument specs"
 	@echo "make clean        test hosts, build folder and virtual environment"
 
@@ -116,6 +118,12 @@ scenario-%: .venv/dev build/test-data images
 	$(call stage,scenario $*)
 	@$(IN_VENV) molecule test --scenario-name $*
 
+# Its tests run ansible-rulebook.
+scenario-fleets: java
+
+java:
+	@sh tests/tools/need java
+
 scenario: scenario-$(SCENARIO)
 
 readme: .venv/dev
@@ -129,6 +137,12 @@ benchmark: .venv/dev images
 matrix: .venv/dev build/test-data images
 	$(call stage,the matrix of versions)
 	@$(BIN)/python tests/matrix/matrix.py $(VERSIONS)
+
+benchmark-fleet: .venv/dev images
+	@$(IN_VENV) HOSTS="$(HOSTS)" RUNS="$(RUNS)" $(BIN)/python tests/benchmark/fleet.py
+
+execution-environment: .venv/dev
+	@$(IN_VENV) sh tests/tools/execution_environment
 
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt
