@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from docutils import nodes
+
 project = "sessionops.policy"
 copyright = "2026, the sessionops.policy authors"
 title = html_title = html_short_title = "sessionops.policy"
@@ -27,3 +29,23 @@ highlight_language = "text"
 default_role = "any"
 nitpicky = True
 smartquotes = False
+
+# Where the generated reference refers to Ansible's own documentation, whose index would have to be fetched.
+ANSIBLE = "https://docs.ansible.com/ansible/latest/"
+LABELS = {
+    "action_plugins": "plugins/action.html#action-plugins",
+    "ansible_configuration_settings": "reference_appendices/config.html#ansible-configuration-settings",
+    "common_return_values": "reference_appendices/common_return_values.html#common-return-values",
+}
+
+
+def ansibles_own(_app, _environment, node, content):
+    """The link for a label that this site does not have, or None."""
+    if node.get("reftype") != "ref" or node["reftarget"] not in LABELS:
+        return None
+    return nodes.reference("", "", content, refuri=ANSIBLE + LABELS[node["reftarget"]], internal=False)
+
+
+def setup(app):
+    app.connect("missing-reference", ansibles_own)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
