@@ -13,7 +13,10 @@ title = html_title = html_short_title = "sessionops.policy"
 
 extensions = ["sphinx_antsibull_ext"]
 html_theme = "sphinx_ansible_theme"
-html_theme_options = {"display_version": False, "topbar_links": {}}
+html_theme_options = {
+    "display_version": False,
+    "documentation_home_url": "https://github.com/sessionops/policy",
+}
 html_context = {
     "display_github": True,
     "github_user": "sessionops",

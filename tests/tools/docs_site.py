@@ -61,9 +61,8 @@ def broken(folder: pathlib.Path) -> tuple[list[str], set[str]]:
             target = target / "index.html" if target.is_dir() else target
             if not target.is_file():
                 wrong.append(f"{said} leads to no file")
-            elif parts.fragment and target in pages:
-                if urllib.parse.unquote(parts.fragment) not in pages[target].places | {"top"}:
-                    wrong.append(f"{said} leads to no place on that page")
+            elif target in pages and urllib.parse.unquote(parts.fragment) not in pages[target].places | {"", "top"}:
+                wrong.append(f"{said} leads to no place on that page")
     return wrong, elsewhere
 
 

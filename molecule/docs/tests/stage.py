@@ -19,6 +19,7 @@ from realhosts import CHECKOUT, Done, Machine, Person, environment, run
 
 #: What these examples need before their first block, beside the hosts.
 NEEDS_REAPER = {"README.md", "reference.rst", "troubleshooting.rst"}
+NEEDS_POLICY = {"howto_single_modules.rst"}
 NEEDS_PEOPLE = {"README.md", "howto_stuck_session.rst"}
 #: These make targets do what they are for; of others only the plan is looked at, as they would come back here.
 TARGETS = {"harden", "audit", "report"}
@@ -36,7 +37,8 @@ class Stage:
     others: Machine
     folder: pathlib.Path
     collections: pathlib.Path
-    people: list[Person] = dataclasses.field(default_factory=list)
+    people: dict[str, Person] = dataclasses.field(default_factory=dict)
+    seated: float = 0.0
     said: str = ""
 
     @property
@@ -49,18 +51,24 @@ class Stage:
         self.know({"web1"})
         if self.name in NEEDS_REAPER:
             self.machine.role("session_reaper", session_reaper_mode="report")
+        if self.name in NEEDS_POLICY:
+            self.machine.harden()
         if self.name == "README.md":
             self._freeze_somebody()
         if self.name in NEEDS_PEOPLE:
-            (self.folder / "group_vars").mkdir()
-            (self.folder / "group_vars/all.yml").write_text(json.dumps(IMPATIENT))
-            alice, bob, carol = (Person(self.machine, user).at_prompt() for user in ("alice", "bob", "carol"))
-            self.people = [alice, bob, carol]
-            bob.type("vim notes.txt")
-            bob.reads("~")
-            carol.type("tmux -f /dev/null new-session -d")
-            carol.at_prompt()
-            self.seated = time.monotonic()
+            self.seat()
+
+    def seat(self) -> None:
+        """Those who are in the examples, as far as they are not there: alice at her prompt, bob in an editor, carol with
+        something that she wants to outlive her session."""
+        doing = {"alice": "", "bob": "vim notes.txt", "carol": "setsid --fork sleep 600 >/dev/null 2>&1 </dev/null"}
+        for user, typed in doing.items():
+            if user not in self.people or not self.people[user].connected:
+                self.people[user] = person = Person(self.machine, user).at_prompt()
+                self.seated = time.monotonic()
+                if typed:
+                    person.type(typed)
+        self.people["bob"].reads("~")
 
     def _freeze_somebody(self) -> None:
         """A session that sshd has just ended because its client did not answer."""
@@ -75,8 +83,9 @@ class Stage:
         self.machine.exec(f"rm {drop_in}; systemctl reload ssh")
 
     def leave(self) -> None:
-        for person in self.people:
+        for user, person in self.people.items():
             person.leaves()
+            self.machine.exec(f"pkill -9 -u {user}; true")
 
     # --- an inventory
 
@@ -100,7 +109,7 @@ class Stage:
         )
         if names:
             self.know(names)
-        self.succeeds(f"ansible-playbook sessionops.policy.harden -i {path.name} -i hosts.ini --check --limit web1")
+        self.succeeds(f"ansible-playbook sessionops.policy.harden -i {path.name} -i hosts.ini --limit web1")
 
     # --- running
 
@@ -118,6 +127,10 @@ class Stage:
     def command(self, command: str) -> None:
         """A command where its reader would type it: Ansible's and make on the controller, all else on the host."""
         word = shlex.split(command)[0].rpartition("/")[2]
+        for path in (self.folder / "group_vars").glob("*"):
+            path.unlink()
+        if "policy.cleanup" in command:
+            self._wait_until_idle()
         if word == "make":
             self._make(command)
         elif word.startswith("ansible"):
@@ -144,6 +157,8 @@ class Stage:
         assert done.returncode == 0 or ("audit" in targets and "comply" in done.stdout), done.stdout
 
     def playbook(self, text: str, *argv: str) -> None:
+        if self.people:
+            self.seat()
         (self.folder / "play.yml").write_text(text)
         self.succeeds(shlex.join(["ansible-playbook", "-i", "hosts.ini", "play.yml", *argv]))
 
@@ -154,10 +169,11 @@ class Stage:
             " -e session_policy_serial=1 --check --diff"
         )
 
-    def wait_until_idle(self) -> None:
-        if self.people:
-            # The time of a terminal moves in steps of 8 s.
-            time.sleep(max(0.0, self.seated + 30 + 9 - time.monotonic()))
+    def _wait_until_idle(self) -> None:
+        (self.folder / "group_vars").mkdir(exist_ok=True)
+        (self.folder / "group_vars/all.yml").write_text(json.dumps(IMPATIENT))
+        # The time of a terminal moves in steps of 8 s.
+        time.sleep(max(0.0, self.seated + 30 + 9 - time.monotonic()))
 
 
 def _hosts(node: t.Any) -> set[str]:
