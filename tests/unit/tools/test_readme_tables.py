@@ -32,7 +32,7 @@ def test_a_table_is_filled_and_stays(what):
 
 
 def test_every_variable_stands_there():
-    table = readme_tables.variables(TOOL.parents[2], "session_policy")
+    table = readme_tables.variables(TOOL.parents[2], "session_policy", ".md")
     assert "| `session_policy_profile` | `cis` | " in table
     assert "| `session_policy_exempt_users` | `[]` | " in table
 
