@@ -59,18 +59,18 @@ def missing(promised: dict, got: dict, where: str = "") -> t.Iterator[str]:
                 yield from missing(entry["contains"], one, f"{where}{name}.")
 
 
-def ran(host: Machine, name: str, /, **kw: t.Any) -> dict:
+def ran(host: Machine, module: str, /, **kw: t.Any) -> dict:
     """What the module returned, once it kept its promises."""
-    done = host.module(name, **kw)
+    done = host.module(module, **kw)
     assert not done["failed"], done
-    assert not list(missing(documented()[name], done)), done
+    assert not list(missing(documented()[module], done)), done
     assert not done.get("deprecations"), done["deprecations"]
     return done
 
 
-def thrice(host: Machine, name: str, /, **kw: t.Any) -> tuple[dict, dict, dict]:
+def thrice(host: Machine, module: str, /, **kw: t.Any) -> tuple[dict, dict, dict]:
     """The plan in check mode, the deed, and the second deed, which finds nothing to do."""
-    planned, done, again = (ran(host, name, check=check, diff=True, **kw) for check in (True, False, False))
+    planned, done, again = (ran(host, module, check=check, diff=True, **kw) for check in (True, False, False))
     assert [one["changed"] for one in (planned, done, again)] == [True, True, False], (planned, done, again)
     return planned, done, again
 

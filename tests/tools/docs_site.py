@@ -54,7 +54,9 @@ def broken(folder: pathlib.Path) -> tuple[list[str], set[str]]:
             said = f"{path.relative_to(folder.resolve())}: {link}"
             if parts.scheme or parts.netloc:
                 elsewhere.add(link)
-                if parts.scheme not in ("https", "mailto", "data") or (parts.scheme == "https" and "." not in parts.netloc):
+                if parts.scheme not in ("https", "mailto", "data") or (
+                    parts.scheme == "https" and "." not in parts.netloc
+                ):
                     wrong.append(f"{said} is no https link to a named host")
                 continue
             target = (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
@@ -97,7 +99,12 @@ def build() -> None:
 def run(argv: list[t.Any], environment: dict[str, str]) -> None:
     """What a command says is shown only if it fails."""
     done = subprocess.run(
-        [str(word) for word in argv], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(word) for word in argv],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(done.stdout)
@@ -105,7 +112,9 @@ def run(argv: list[t.Any], environment: dict[str, str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--online", action="store_true", help="ask for the links to elsewhere, where a network is at hand")
+    parser.add_argument(
+        "--online", action="store_true", help="ask for the links to elsewhere, where a network is at hand"
+    )
     options = parser.parse_args()
     build()
     wrong, elsewhere = broken(OUT / "html")
@@ -114,7 +123,9 @@ def main() -> None:
     if wrong:
         sys.exit("\n".join(wrong))
     pages = len(list((OUT / "html").rglob("*.html")))
-    print(f"{pages} pages in {OUT.relative_to(ROOT)}/html; all links inside lead somewhere, {len(elsewhere)} lead elsewhere")
+    print(
+        f"{pages} pages in {OUT.relative_to(ROOT)}/html; all links inside lead somewhere, {len(elsewhere)} lead elsewhere"
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def run(name: str, *argv: object, cwd: pathlib.Path) -> str:
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[pathlib.Path]:
     folder = tmp_path_factory.mktemp("ee")
-    shutil.copy(CHECKOUT / "execution-environment/execution-environment.yml", folder)
+    shutil.copy(CHECKOUT / "extensions/execution_environment/execution-environment.yml", folder)
     run("ansible-galaxy", "collection", "build", "--output-path", folder, CHECKOUT, cwd=folder)
     run("ansible-builder", "create", "--context", folder / "context", cwd=folder)
     return folder / "context"

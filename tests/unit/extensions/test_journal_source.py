@@ -121,7 +121,7 @@ def test_it_starts_again_behind_the_last_line(tmp_path):
     async def two_events() -> list[dict]:
         queue: asyncio.Queue = asyncio.Queue()
         running = asyncio.create_task(source["main"](queue, {"through": ["sh", "-c", script, "-"]}))
-        events = [await asyncio.wait_for(queue.get(), 20) for _ in range(2)]
+        events = [await asyncio.wait_for(queue.get(), 20) for _turn in range(2)]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         return events

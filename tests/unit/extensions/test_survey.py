@@ -11,7 +11,7 @@ import pathlib
 import pytest
 import yaml
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.policy import resolve
-from ansible_collections.sessionops.policy.plugins.plugin_utils.profiles import read_profiles
+from ansible_collections.sessionops.policy.plugins.plugin_utils._profiles import read_profiles
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
 ROLE = CHECKOUT / "roles/session_policy"
