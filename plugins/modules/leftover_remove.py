@@ -63,10 +63,9 @@ options:
     type: str
     default: 1d
   users:
-    description: Only leftovers of these users.
+    description: Only leftovers of these users. An empty list names nobody.
     type: list
     elements: str
-    default: []
   exclude_users:
     description: Leave leftovers of these users alone.
     type: list
@@ -315,7 +314,7 @@ def main():
         argument_spec={
             "kinds": dict(names, choices=list(LEFTOVER_KINDS), default=list(LEFTOVER_KINDS)),
             "older_than": {"type": "str", "default": "1d"},
-            "users": names,
+            "users": {"type": "list", "elements": "str"},
             "exclude_users": names,
             "exclude_groups": names,
             "intent": {"type": "str", "choices": ["keep", "ignore"], "default": "keep"},

@@ -359,7 +359,7 @@ from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.observe.sessions import observe
 
 # The options that count for sessions and for leftovers alike.
-_ALSO_OF_LEFTOVERS = ("users", "protect", "exclude_users", "exclude_groups")
+_ALSO_OF_LEFTOVERS = ("protect", "exclude_users", "exclude_groups")
 
 
 def main():
@@ -410,18 +410,13 @@ def main():
             params["unresponsive"],
             params["closing"],
         )
-        filters = Filters(
-            params["users"],
-            params["groups"],
-            params["ttys"],
-            params["kinds"],
-            params["ids"],
-            parse_networks(params["remote_hosts"]),
-        )
+        lists = (params[name] or None for name in ("users", "groups", "ttys", "kinds", "ids"))
+        filters = Filters(*lists, parse_networks(params["remote_hosts"]) or None)
         wish = None
         if "leftovers" in params["gather_subset"]:
             asked = params["leftovers"] or {}
-            wish = read_leftover_wish({**asked, **{name: params[name] for name in _ALSO_OF_LEFTOVERS}})
+            also = {name: params[name] for name in _ALSO_OF_LEFTOVERS}
+            wish = read_leftover_wish({**asked, **also, "users": params["users"] or None})
     except ValueError as exc:
         module.fail_json(msg=str(exc))
     protection = Protection(params["protect"], params["exclude_users"], params["exclude_groups"])

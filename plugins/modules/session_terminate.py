@@ -43,7 +43,8 @@ options:
     description:
       - Sessions with a longer idle time. Seconds, or for example V(90s), V(15m), V(1h30m), V(2d).
       - A terminal's idle time is known to 8 seconds. An unknown one is never over it.
-      - At least one selector is required, this one or any down to O(ids).
+      - At least one selector is required, this one or any down to O(ids). A selector that is an empty list names no
+        session, as a list that a play computed may come out empty.
     type: str
   age_over:
     description: Sessions that began longer ago. Written like O(idle_over).
@@ -60,33 +61,27 @@ options:
     description: Sessions of these users.
     type: list
     elements: str
-    default: []
   groups:
     description: Sessions of members of these groups.
     type: list
     elements: str
-    default: []
   ttys:
     description: Sessions on these terminals, such as V(pts/3) or V(/dev/pts/3).
     type: list
     elements: str
-    default: []
   kinds:
     description: Sessions of these kinds, as M(sessionops.policy.session_info) names them.
     type: list
     elements: str
     choices: [terminal, exec, sftp, forward, mosh, console, graphical]
-    default: []
   remote_hosts:
     description: Sessions from these addresses or networks, such as V(192.0.2.7) or V(2001:db8::/32).
     type: list
     elements: str
-    default: []
   ids:
     description: These sessions, by the C(id) or C(logind_id) of M(sessionops.policy.session_info).
     type: list
     elements: str
-    default: []
   match:
     description:
       - Whether a session has to be over V(all) of the thresholds O(idle_over), O(age_over), O(unresponsive) and
@@ -309,7 +304,7 @@ def read_wish(params):
 
     def networks(name):
         try:
-            return parse_networks(params[name])
+            return None if params[name] is None else parse_networks(params[name])
         except ValueError as exc:
             raise ValueError(str(exc).replace("remote_hosts", name)) from None
 
@@ -357,19 +352,20 @@ def read_wish(params):
 
 
 def main():
-    names = {"type": "list", "elements": "str", "default": []}
+    selector = {"type": "list", "elements": "str"}
+    names = dict(selector, default=[])
     module = AnsibleModule(
         argument_spec={
             "idle_over": {"type": "str"},
             "age_over": {"type": "str"},
             "unresponsive": {"type": "bool", "default": False},
             "closing": {"type": "bool", "default": False},
-            "users": names,
-            "groups": names,
-            "ttys": names,
-            "kinds": dict(names, choices=list(KINDS)),
-            "remote_hosts": names,
-            "ids": names,
+            "users": selector,
+            "groups": selector,
+            "ttys": selector,
+            "kinds": dict(selector, choices=list(KINDS)),
+            "remote_hosts": selector,
+            "ids": selector,
             "match": {"type": "str", "choices": ["all", "any"], "default": "all"},
             "exclude_users": names,
             "exclude_groups": names,

@@ -26,7 +26,7 @@ _BLOCKS = {
     ".md": re.compile(r"(<!-- BEGIN (.+?) -->\n).*?(<!-- END \2 -->)", re.DOTALL),
     ".rst": re.compile(r"(^\.\. BEGIN (.+?)\n).*?(^\.\. END \2$)", re.DOTALL | re.MULTILINE),
 }
-_MARKUP = re.compile(r"\b([CVOMIBP])\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_MARKUP = re.compile(r"\b([CVOMIBPE])\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 
 
 def plain(text: str) -> str:

@@ -223,6 +223,15 @@ def test_exclusions_and_young_sessions(machine, person):
     assert only(young)["skipped_because"] == ["min_age"]
 
 
+def test_a_selector_that_came_out_empty_names_nobody(machine, person):
+    carol = person(machine, "carol")
+    for selector in ("users", "groups", "ttys", "kinds", "remote_hosts", "ids"):
+        for more in ({}, {"idle_over": 0}):
+            result = terminate(machine, **{selector: []}, **more)
+            assert not result["failed"] and not result["changed"] and result["sessions"] == [], (selector, more)
+    assert carol.connected
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [

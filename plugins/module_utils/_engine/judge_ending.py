@@ -38,7 +38,7 @@ class Wish(NamedTuple):
 
     def asks(self) -> bool:
         """Whether anything selects."""
-        return any(self.filters) or any(asked(self.thresholds))
+        return any(one is not None for one in self.filters) or any(asked(self.thresholds))
 
 
 class Decision(NamedTuple):
@@ -73,7 +73,7 @@ def decide(sessions: Iterable[Session], wish: Wish, groups: Groups) -> list[Deci
     for whole in sessions:
         if not matches(whole, wish.filters, groups):
             continue
-        part = narrowed(whole, wish.filters.ttys)
+        part = narrowed(whole, wish.filters.ttys or ())
         session = judge(part, wish.thresholds, wish.protection, groups)
         wanted = asked(wish.thresholds)
         met = [name in session.stale_because for name in wanted]

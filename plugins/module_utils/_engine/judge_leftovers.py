@@ -20,11 +20,11 @@ PROTECTED = tuple(name for name in PROTECT if name != "locks")
 
 
 class LeftoverWish(NamedTuple):
-    """What an operator asks for. `lock_patterns` add to the known kinds of locks; one without a wildcard asks for a
-    file by its name, and takes a swap file with unsaved changes, too."""
+    """What an operator asks for; of all users where `users` is None. `lock_patterns` add to the known kinds of
+    locks; one without a wildcard asks for a file by its name, and takes a swap file with unsaved changes, too."""
 
     kinds: Collection[str] = LEFTOVER_KINDS
-    users: Collection[str] = ()
+    users: Collection[str] | None = None
     older_than: int = OLDER_THAN
     keep_intent: bool = True
     protection: Protection = Protection(PROTECTED)
@@ -43,7 +43,7 @@ def decide(leftovers: Iterable[Leftover], wish: LeftoverWish, groups: Groups) ->
     return [
         LeftoverDecision(leftover, tuple(_against(leftover, wish, groups)))
         for leftover in leftovers
-        if leftover.kind in wish.kinds and (not wish.users or leftover.user in wish.users)
+        if leftover.kind in wish.kinds and (wish.users is None or leftover.user in wish.users)
     ]
 
 

@@ -21,14 +21,18 @@ class Thresholds(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """What is looked at: every filter that is set has to match. `networks` are ipaddress networks."""
+    """What is looked at: every filter that is set has to match. `networks` are ipaddress networks.
 
-    users: Collection[str] = ()
-    groups: Collection[str] = ()
-    ttys: Collection[str] = ()
-    kinds: Collection[str] = ()
-    ids: Collection[str] = ()
-    networks: Sequence[Any] = ()
+    None is no filter. An empty one lets nothing through: a list that a play computed and that came out empty names
+    nobody, and not everybody.
+    """
+
+    users: Collection[str] | None = None
+    groups: Collection[str] | None = None
+    ttys: Collection[str] | None = None
+    kinds: Collection[str] | None = None
+    ids: Collection[str] | None = None
+    networks: Sequence[Any] | None = None
 
 
 class Protection(NamedTuple):
@@ -67,12 +71,12 @@ def matches(session: Session, filters: Filters, groups: Groups) -> bool:
     """Whether `session` is one of those asked for; what is unknown matches no filter."""
     user = session.user
     return (
-        (not filters.users or user in filters.users)
-        and (not filters.groups or (user is not None and not set(filters.groups).isdisjoint(groups(user))))
-        and (not filters.ttys or any(tty.replace("/dev/", "", 1) in session.ttys for tty in filters.ttys))
-        and (not filters.kinds or session.kind in filters.kinds)
-        and (not filters.ids or session.id in filters.ids or session.logind_id in filters.ids)
-        and (not filters.networks or from_networks(session.remote_host, filters.networks))
+        (filters.users is None or user in filters.users)
+        and (filters.groups is None or (user is not None and not set(filters.groups).isdisjoint(groups(user))))
+        and (filters.ttys is None or any(tty.replace("/dev/", "", 1) in session.ttys for tty in filters.ttys))
+        and (filters.kinds is None or session.kind in filters.kinds)
+        and (filters.ids is None or session.id in filters.ids or session.logind_id in filters.ids)
+        and (filters.networks is None or from_networks(session.remote_host, filters.networks))
     )
 
 

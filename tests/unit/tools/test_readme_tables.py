@@ -38,7 +38,7 @@ def test_every_variable_stands_there():
 
 
 def test_markup_becomes_markdown():
-    assert readme_tables.plain("I(idle) C(a(5)) is V(x|y),\n M(z.z.z)") == "*idle* `a(5)` is `x\\|y`, `z.z.z`"
+    assert readme_tables.plain("I(idle) C(a(5)) is V(x|y),\n M(z.z.z) E(T)") == "*idle* `a(5)` is `x\\|y`, `z.z.z` `T`"
 
 
 def test_a_marker_of_no_table_is_an_error():

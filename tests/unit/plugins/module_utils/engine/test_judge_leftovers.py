@@ -60,6 +60,7 @@ def test_selectors():
     found = [leftover(), leftover(kind=STALE_LOCK, user="bob")]
     assert [d.leftover.user for d in decide(found, LeftoverWish(kinds=[STALE_LOCK]), set)] == ["bob"]
     assert [d.leftover.user for d in decide(found, LeftoverWish(users=["alice"]), set)] == ["alice"]
+    assert not decide(found, LeftoverWish(users=[]), set)
     assert not decide(found, LeftoverWish(kinds=[]), set)
 
 

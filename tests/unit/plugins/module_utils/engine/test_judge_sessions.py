@@ -106,6 +106,11 @@ def test_filters(filters, fits):
     assert matches(QUIET, filters, groups) is fits
 
 
+@pytest.mark.parametrize("name", Filters._fields)
+def test_a_filter_that_came_out_empty_lets_nothing_through(name):
+    assert not matches(QUIET, Filters(**{name: []}), groups)
+
+
 def test_an_unknown_value_matches_no_filter():
     nobody = replace(QUIET, user=None, kind=None, remote_host=None, logind_id=None)
     for filters in (
