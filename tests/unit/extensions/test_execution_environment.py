@@ -14,6 +14,7 @@ import sys
 
 import pytest
 import yaml
+from blocks import blocks
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -73,3 +74,15 @@ def test_the_image_has_what_reaches_hosts(context):
     definition = (context / "Containerfile").read_text()
     assert "ansible-core>=2.19" in definition and "ansible-runner" in definition
     assert "openssh-clients" in (context / "_build/bindep.txt").read_text()
+
+
+def test_the_guide_makes_the_same_context(context, tmp_path):
+    """Beside the file of a release, as ansible-galaxy fetches it."""
+    (block,) = (b for b in blocks(CHECKOUT / "docs/docsite/rst/guide_execution_environment.rst") if b.tested_by)
+    (artifact,) = context.parent.glob("sessionops-policy-*.tar.gz")
+    shutil.copy(artifact, tmp_path)
+    run("/bin/sh", "-e", "-c", block.text, cwd=tmp_path)
+    assert {path.relative_to(tmp_path / "context") for path in (tmp_path / "context").rglob("*")} == {
+        path.relative_to(context) for path in context.rglob("*")
+    }
+    assert (tmp_path / "context/Containerfile").read_text() == (context / "Containerfile").read_text()
