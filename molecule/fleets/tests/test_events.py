@@ -138,7 +138,8 @@ def test_a_live_change_that_nobody_confirms(host, rulebook, guide):
     """As the guide says for a host that collects journals; here it has its own in that folder."""
     (variables,) = guide("event_driven")
     collected = told(variables)["session_policy_journal"]
-    host.exec(f"mkdir -p $(dirname {collected}) && ln -sfn $(ls -d /run/log/journal/* | head -n 1) {collected}")
+    file = host.exec("journalctl --header | sed -n 's/^File path: //p' | head -n 1").stdout
+    host.exec(f"mkdir -p $(dirname {collected}) && ln -sfn $(dirname {file.strip()}) {collected}")
     running = rulebook(host.ssh_argv(), variables=told(variables))
     files = [{"path": "/etc/unconfirmed.conf", "content": "taken back\n"}]
     assert until(lambda: host.exec("pgrep -x journalctl", check=False).returncode == 0, 60), running.said()
