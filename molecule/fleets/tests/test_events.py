@@ -22,9 +22,7 @@ from realhosts import CHECKOUT, Machine, booted, environment, inventory_of, role
 
 RECORDED = pathlib.Path(__file__).with_name("recorded.json")
 OURS = CHECKOUT / "extensions/eda/rulebooks/session_policy.yml"
-WORDS = shlex.split(
-    "ansible-rulebook --rulebook sessionops.policy.session_policy --inventory hosts.yml --vars events.yml"
-)
+COMMAND = "ansible-rulebook --rulebook sessionops.policy.session_policy --inventory hosts.yml --vars events.yml"
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +71,9 @@ class Rulebook:
 def rulebook(tmp_path: pathlib.Path, host: Machine) -> t.Iterator[t.Callable[..., Rulebook]]:
     with contextlib.ExitStack() as stack:
 
-        def start(through: list[str], words: list[str] = WORDS, variables: dict | None = None) -> Rulebook:
+        def start(through: list[str], command: str = COMMAND, variables: dict | None = None) -> Rulebook:
             told = {**(variables or {}), "session_policy_journal_through": through}
-            started = Rulebook(tmp_path, host, words, told)
+            started = Rulebook(tmp_path, host, shlex.split(command), told)
             stack.callback(started.close)
             return started
 
@@ -118,9 +116,9 @@ def test_a_live_reaper(host, rulebook, person, guide):
     """As the guide says, but for where host and folder are. The source reads the host's journal over ssh, while the reaper fails to end a session there."""
     quick = {"idle_timeout": "30s", "period": "5s", "warn": "10s"}
     role([host], "session_reaper", **{f"session_reaper_{name}": value for name, value in quick.items()})
-    variables, command = guide("event_driven")
-    ((words, _shown),) = command.commands
-    running = rulebook(host.ssh_argv(), shlex.split(words), told(variables))
+    variables, typed = guide("event_driven")
+    ((command, _shown),) = typed.commands
+    running = rulebook(host.ssh_argv(), command, told(variables))
     alice = person(host, "alice")
     alice.type(f"exec bash -c {shlex.quote(DEAF)}")
     alice.reads("^deaf")
@@ -156,5 +154,5 @@ def test_a_rulebook_of_your_own(host, rulebook, guide, tmp_path):
     (source,) = ruleset["sources"]
     _lines, source["sessionops.policy.journal"]["through"] = recorded(host)
     (tmp_path / "own.yml").write_text(yaml.safe_dump([ruleset]))
-    running = rulebook([], ["ansible-rulebook", "--rulebook", "own.yml", "--inventory", "hosts.yml"])
+    running = rulebook([], "ansible-rulebook --rulebook own.yml --inventory hosts.yml")
     running.says(r"^bob at pts/0 was idle for 35 s$")

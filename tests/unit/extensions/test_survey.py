@@ -45,9 +45,9 @@ def test_it_is_a_survey():
 def test_its_types_are_what_awx_takes(question):
     """As its API checks a survey: a default of the question's type or an empty text, limits that are whole numbers."""
     kind = int if question["type"] == "integer" else str
-    assert question["default"] == "" or type(question["default"]) is kind
-    assert {type(question[limit]) for limit in ("min", "max")} <= {int, type(None)}
-    assert type(question["required"]) is bool
+    assert question["default"] == "" or isinstance(question["default"], kind)
+    assert all(question[limit] is None or isinstance(question[limit], int) for limit in ("min", "max"))
+    assert isinstance(question["required"], bool)
     assert question["type"] != "multiplechoice" or question["default"] in question["choices"]
 
 
