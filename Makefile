@@ -153,7 +153,9 @@ benchmark-fleet: .venv/dev images
 	@$(IN_VENV) HOSTS="$(HOSTS)" RUNS="$(RUNS)" $(BIN)/python tests/benchmark/fleet.py
 
 execution-environment: .venv/dev
-	@$(IN_VENV) sh tests/tools/execution_environment
+	@$(IN_VENV) sh tests/tools/execution_environment context build/execution-environment
+	@$(IN_VENV) PYTHONPATH="$(COLLECTIONS)" pytest -q tests/unit/extensions/test_execution_environment.py
+	@$(IN_VENV) sh tests/tools/execution_environment image build/execution-environment
 
 .venv/controller: requirements.txt
 	@sh tests/tools/need venv requirements.txt

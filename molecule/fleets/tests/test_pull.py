@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the sessionops.policy authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ansible-pull: a host that hardens itself from a git repository, as the units and the cron line in extensions/pull do."""
+"""ansible-pull: a host that hardens itself from a git repository, as the guide says."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import tempfile
 import typing as t
 
 import pytest
+from blocks import Block
 from realhosts import CHECKOUT, Machine, booted, run
 
 FILES = CHECKOUT / "extensions/pull"
-REPOSITORY = "/srv/git/policy.git"
 SERVICE = "session-policy-pull.service"
-POLICY = "session_policy_idle_timeout: 10m\nsession_policy_client_alive_interval: 4m\n"
+# What the file says that the guide installs.
+FROM = dict(re.findall(r"^(\w+)=(.*)$", (FILES / "session-policy-pull.conf").read_text(), re.M))
 
 
 def bare_repository() -> bytes:
-    """This checkout as it lies here, as a bare repository with the tag 1.0.0, packed."""
+    """This checkout as it lies here, as a bare repository with the tag of the release, packed."""
     with tempfile.TemporaryDirectory(prefix="pull-") as folder:
         work, git = pathlib.Path(folder, "work"), ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
         files = run(["git", "-C", CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True)
@@ -36,7 +37,7 @@ def bare_repository() -> bytes:
         run([*git, "-C", work, "init", "--quiet"], check=True)
         run([*git, "-C", work, "add", "--all", "--force"], check=True)
         run([*git, "-C", work, "commit", "--quiet", "--message", "The collection"], check=True)
-        run([*git, "-C", work, "tag", "1.0.0"], check=True)
+        run([*git, "-C", work, "tag", FROM["VERSION"]], check=True)
         run([*git, "clone", "--quiet", "--bare", work, f"{folder}/policy.git"], check=True)
         return subprocess.run(
             ["tar", "-C", folder, "-cf", "-", "policy.git"], check=True, stdout=subprocess.PIPE
@@ -45,19 +46,16 @@ def bare_repository() -> bytes:
 
 @pytest.fixture(scope="module")
 def host() -> t.Iterator[Machine]:
-    """A Debian 13 with Debian's own Ansible, and the repository on itself."""
+    """A Debian 13 for which the repository's public address leads to a copy on itself."""
     with booted("pull-deb13", "trixie") as machine:
-        machine.exec("apt-get -qq update && apt-get -qq install -y --no-install-recommends ansible-core git")
         machine.exec("mkdir -p /srv/git && tar -xC /srv/git --no-same-owner", input=bare_repository(), text=False)
-        conf = (FILES / "session-policy-pull.conf").read_text()
-        conf, count = re.subn(r"^REPOSITORY=.*$", f"REPOSITORY={REPOSITORY}", conf, flags=re.M)
-        assert count == 1 and "VERSION=1.0.0" in conf
-        machine.write("/etc/session-policy-pull.conf", conf)
-        machine.write("/etc/session-policy.yml", POLICY)
-        for unit in (SERVICE, "session-policy-pull.timer"):
-            machine.write(f"/etc/systemd/system/{unit}", (FILES / unit).read_text())
-        machine.exec("systemctl daemon-reload && systemctl enable --quiet --now session-policy-pull.timer")
+        machine.write("/etc/gitconfig", f'[url "file:///srv/git/policy.git"]\n    insteadOf = {FROM["REPOSITORY"]}\n')
         yield machine
+
+
+def types(host: Machine, block: Block) -> str:
+    """What the commands of a block say."""
+    return "".join(host.exec(command, timeout=200).stdout for command, _shown in block.commands)
 
 
 def pull(host: Machine, check: bool = True) -> str:
@@ -68,9 +66,9 @@ def pull(host: Machine, check: bool = True) -> str:
     return said
 
 
-def cron_line(host: Machine, **changed: str) -> str:
+def cron_line(host: Machine) -> str:
     """Run the line's command as cron does, and give what it logged."""
-    lines = (FILES / "session-policy-pull.cron").read_text().splitlines()
+    lines = host.exec("cat /etc/cron.d/session-policy-pull").stdout.splitlines()
     (line,) = (line for line in lines if re.match(r"[\d*]", line))
     fields = line.split(None, 6)
     assert fields[5] == "root" and all(re.fullmatch(r"\d+|\*", field) for field in fields[:5])
@@ -80,9 +78,20 @@ def cron_line(host: Machine, **changed: str) -> str:
     return host.exec("journalctl -q -o cat -t session-policy-pull").stdout
 
 
-def test_a_host_hardens_itself(host):
+def test_the_guide_installs_it(host, guide):
+    for block in guide("pull"):
+        if block.language == "console":
+            types(host, block)
+        elif block.language == "yaml":
+            host.write("/etc/session-policy.yml", block.text)
+        else:
+            assert dict(re.findall(r"^(\w+)=(.*)$", block.text, re.M)) == FROM
+
+
+def test_the_guide_s_first_run_hardens_the_host(host, guide):
     assert host.sshd_effective()["clientaliveinterval"] == "0"
-    said = pull(host)
+    (block,) = guide("pull")
+    said = types(host, block)
     assert re.search(r"localhost +: ok=\d+ +changed=[1-9]", said), said
     assert host.sshd_effective()["clientaliveinterval"] == "240"
     assert host.tmout() == "600"
@@ -99,17 +108,20 @@ def test_the_timer_runs_it(host):
 
 
 def test_a_policy_that_contradicts_itself_changes_nothing(host):
-    host.write("/etc/session-policy.yml", POLICY + "session_policy_client_alive_count_max: 0\n")
+    policy = host.exec("cat /etc/session-policy.yml").stdout
+    host.write("/etc/session-policy.yml", policy + "session_policy_client_alive_count_max: 0\n")
     before = host.tree("/etc/ssh", "/etc/profile.d")
     said = pull(host, check=False)
     assert "ClientAliveCountMax" in said or "client_alive_count_max" in said
     assert host.exec(f"systemctl is-failed {SERVICE}", check=False).stdout.strip() == "failed"
     assert host.tree("/etc/ssh", "/etc/profile.d") == before
-    host.write("/etc/session-policy.yml", POLICY)
+    host.write("/etc/session-policy.yml", policy)
     pull(host)
 
 
-def test_cron_does_the_same(host):
+def test_cron_does_the_same(host, guide):
+    (block,) = guide("pull")
+    types(host, block)
     host.exec("rm /etc/ssh/sshd_config.d/00-session-policy.conf && systemctl reload ssh")
     said = cron_line(host)
     assert re.search(r"localhost +: ok=\d+ +changed=[1-9]", said), said
@@ -123,8 +135,15 @@ def test_who_pulls_by_hand_keeps_the_own_session(host, person):
         '\'{"session_policy_max_session_age": 1, "session_policy_cleanup": {"min_age": "1s", "warn_grace": "1s"}}\''
     )
     root.type(
-        f"ansible-pull --url {REPOSITORY} --checkout 1.0.0 -e {values} playbooks/cleanup.yml | grep -e USER -e terminal; echo done"
+        f"ansible-pull --url {FROM['REPOSITORY']} --checkout {FROM['VERSION']} -e {values} playbooks/cleanup.yml | grep -e USER -e terminal; echo done"
     )
     root.reads("^done", 60)
     assert alice.leaves_within(20), root.screen()
     assert root.connected and re.search(r"root +terminal .*skipped +self", root.screen()), root.screen()
+
+
+def test_the_guide_takes_it_away(host, guide):
+    (block,) = guide("pull")
+    types(host, block)
+    assert host.sshd_effective()["clientaliveinterval"] == "0"
+    assert host.exec("ls /etc/systemd/system /etc | grep session-policy-pull", check=False).stdout == ""

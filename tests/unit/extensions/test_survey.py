@@ -42,6 +42,16 @@ def test_it_is_a_survey():
 
 
 @by_variable
+def test_its_types_are_what_awx_takes(question):
+    """As its API checks a survey: a default of the question's type or an empty text, limits that are whole numbers."""
+    kind = int if question["type"] == "integer" else str
+    assert question["default"] == "" or isinstance(question["default"], kind)
+    assert all(question[limit] is None or isinstance(question[limit], int) for limit in ("min", "max"))
+    assert isinstance(question["required"], bool)
+    assert question["type"] != "multiplechoice" or question["default"] in question["choices"]
+
+
+@by_variable
 def test_the_role_has_the_variable(question):
     option = OPTIONS[question["variable"]]
     assert question["type"] in ASKS[option["type"]]
