@@ -69,6 +69,8 @@ BEFORE = {
         {"ansible.builtin.set_fact": {"stuck": "{{ looked.sessions | rejectattr('is_self') | first }}"}},
     ],
 }
+#: Those who are on have just sat down.
+DEFAULTS = {"sessionops.policy.session_terminate": {"min_age": 0}}
 VARIABLES = {"role_path": str(CHECKOUT / "roles/session_policy")}
 
 
@@ -77,7 +79,8 @@ def plays_of(plugin: str, text: str) -> list[dict]:
     if "hosts" in data[0]:
         return data
     tasks = BEFORE.get(plugin, []) + data
-    return [{"name": plugin, "hosts": "all", "gather_facts": False, "vars": VARIABLES, "tasks": tasks}]
+    play = {"name": plugin, "hosts": "all", "gather_facts": False, "vars": VARIABLES, "module_defaults": DEFAULTS}
+    return [{**play, "tasks": tasks}]
 
 
 @pytest.mark.parametrize("folder", ["modules", "filter"])
