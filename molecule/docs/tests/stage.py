@@ -59,6 +59,8 @@ def no_more(user: str, program: str) -> t.Callable[[Stage], bool]:
     return lambda stage: not stage.machine.exec(f"pgrep -u {user} {program}", check=False).stdout
 
 
+#: The line of tmux at the bottom of a terminal.
+TMUX = r"^\[[\w-]+\] *0:"
 #: Plays that have to do something, by their names.
 EFFECTS = {
     "End all that hangs at alice's": Effect(no_more("alice", "bash")),
@@ -67,12 +69,13 @@ EFFECTS = {
         no_more("bob", "sleep"), "nohup sleep 4711 >/dev/null 2>&1 </dev/null & sleep 0.5"
     ),
     "Begin logins in tmux": Effect(lambda stage: stage.enter_context(Person(stage.machine, "alice")).reads(TMUX)),
+    "Have the clients say something before a firewall forgets them": Effect(
+        lambda stage: "REGEDIT4" in (stage.folder / "keepalive.reg").read_text()
+    ),
     "Forbid agent forwarding, or leave all as it is": Effect(
         lambda stage: stage.machine.sshd_effective()["allowagentforwarding"] == "no"
     ),
 }
-#: Its line at the bottom of a terminal.
-TMUX = r"^\[[\w-]+\] *0:"
 
 
 def seen(done: str) -> t.Iterator[dict[str, int]]:
@@ -119,6 +122,7 @@ class Stage(contextlib.ExitStack):
         if self.name in HAVE_REAPER:
             self.machine.role("session_reaper", session_reaper_mode="report")
         if self.name in HAVE_POLICY:
+            self.bare = self.machine.tree()
             self.machine.harden()
         if self.name in HAVE_PEOPLE:
             for user in DOING:
@@ -286,6 +290,8 @@ class Stage(contextlib.ExitStack):
             assert may_fail or self.name in MAY_FAIL, self.said
         else:
             assert done.returncode == 0, f"{command}\n{self.said}"
+        if command == "ansible-playbook sessionops.policy.rollback -i hosts.ini":
+            assert self.machine.tree() == self.bare
         if form:
             written = {path.suffix for path in output.glob("*") if before.get(path) != path.stat().st_mtime_ns}
             assert written >= ({".html", ".json", ".csv"} if "report" in form.groups() else {".json", ".csv", ".xml"})

@@ -11,6 +11,7 @@ import re
 import warnings
 
 import pytest
+import stage
 import yaml
 from blocks import PAGES, all_blocks, blocks, plugin_examples
 from realhosts import CHECKOUT, Person, booted, environment, inventory_of, run
@@ -54,6 +55,13 @@ def test_what_is_not_run_is_said_and_what_another_test_runs_exists() -> None:
         if block.tested_by:
             file, _colons, test = block.tested_by.partition("::")
             assert re.search(rf"^ *def {re.escape(test)}\(", (CHECKOUT / file).read_text(), re.M), block
+
+
+def test_what_is_known_of_pages_is_still_in_them() -> None:
+    known = {*stage.ON, *stage.IN_CHECKOUT, *stage.HAVE_REAPER, *stage.HAVE_POLICY, *HAVE_PEOPLE, *stage.MAY_FAIL}
+    assert known <= {path.name for path in PAGES}
+    assert set(stage.EFFECTS) <= set(re.findall(r"- name: (.*)", "\n".join(block.text for block in all_blocks())))
+    assert set(BEFORE) <= {name for folder in ("modules", "filter") for name in plugin_examples(folder)}
 
 
 #: What stands before the examples of a plugin, in a play of its own.
