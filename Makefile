@@ -23,7 +23,7 @@ export BEGAN := $(shell date +%s)
 endif
 stage = @echo "== $$(($$(date +%s) - $(BEGAN))) s: $(1)"
 
-.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs-lint artifact images scenario browser readme benchmark benchmark-fleet execution-environment java matrix package release-check workflows-lint clean
+.PHONY: help harden audit report test test-fast test-hosts lint unit sanity docs docs-lint pictures artifact images scenario browser readme benchmark benchmark-fleet execution-environment java matrix package release-check workflows-lint clean
 
 help:
 	@echo "make harden [INVENTORY=hosts.ini] [CHECK=1] [ARGS='-e …']   harden hosts (default: this machine)"
@@ -32,6 +32,7 @@ help:
 	@echo "make test         everything, on real hosts that it boots itself (root; Debian or Ubuntu)"
 	@echo "make test-fast    what needs no hosts: lint, units, sanity, docs, the artifact"
 	@echo "make scenario SCENARIO=$(SCENARIO)   one of: $(SCENARIOS)"
+	@echo "make docs         the documentation site, into build/docs/html"
 	@echo "make browser      the report in a real browser; screenshots in build/browser"
 	@echo "make benchmark    speed on a real host, medians and ratios side by side"
 	@echo "make matrix       every ansible-core that is supported, against every managed Python [VERSIONS='2.16 newest']"
@@ -56,7 +57,7 @@ test:
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-hosts
 	$(call stage,all passed)
 
-test-fast: lint unit sanity docs-lint artifact
+test-fast: lint unit sanity docs artifact
 
 test-hosts: $(addprefix scenario-,$(SCENARIOS)) browser
 
@@ -95,6 +96,16 @@ docs-lint: .venv/dev
 	@$(IN_VENV) antsibull-docs lint-collection-docs --plugin-docs .
 	@$(IN_VENV) antsibull-changelog lint
 	@$(BIN)/python tests/tools/release_state.py
+
+# Without warnings, and every link inside leads somewhere; with ONLINE=1 those to elsewhere are asked for, too.
+docs: docs-lint
+	$(call stage,the documentation site)
+	@$(IN_VENV) $(BIN)/python tests/tools/docs_site.py $(if $(ONLINE),--online)
+
+# Those of the documentation, from real hosts; look at them before you commit them.
+pictures: .venv/dev images
+	@sh tests/tools/need browser
+	@$(IN_VENV) $(BIN)/python tests/tools/pictures.py
 
 # Before a tag is published: make release-check TAG=1.0.0
 TAG ?=

@@ -11,19 +11,14 @@ project = "sessionops.policy"
 copyright = "2026, the sessionops.policy authors"
 title = html_title = html_short_title = "sessionops.policy"
 
-extensions = ["sphinx_antsibull_ext"]
+extensions = ["sphinx_antsibull_ext", "sphinxcontrib.asciinema"]
 html_theme = "sphinx_ansible_theme"
 html_theme_options = {
     "display_version": False,
     "documentation_home_url": "https://github.com/sessionops/policy",
 }
-html_context = {
-    "display_github": True,
-    "github_user": "sessionops",
-    "github_repo": "policy",
-    "github_version": "main",
-    "conf_py_path": "/docs/docsite/rst/",
-}
+# Its link to edit a page would lead nowhere for those that are generated.
+html_context = {"display_github": False}
 html_show_sphinx = False
 html_copy_source = False
 html_use_index = False

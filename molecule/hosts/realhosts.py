@@ -23,6 +23,8 @@ import typing as t
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 TESTHOST = CHECKOUT / "tests/hosts/testhost"
+#: What drivers on a host kill themselves with.
+MORTAL = CHECKOUT / "molecule/hosts/mortal.py"
 GROUP = os.environ.get("MOLECULE_SCENARIO_NAME", "tests")
 RELEASES = {"deb11": "bullseye", "deb12": "bookworm", "deb13": "trixie"}
 OPENSSH = {"bullseye": (8, 4), "bookworm": (9, 2), "trixie": (10, 0)}
@@ -93,7 +95,8 @@ class Machine:
         self.exec(f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}", input=text)
 
     def put_engine(self, driver: pathlib.Path) -> None:
-        """The engine and a program that drives it, as /root/driver/engine and /root/driver/driver.py."""
+        """The engine and a program that drives it, as /root/driver/engine and /root/driver/driver.py, and what that may
+        import."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(
@@ -102,6 +105,7 @@ class Machine:
                 filter=lambda member: member if "__pycache__" not in member.name else None,
             )
             tar.add(driver, "driver.py")
+            tar.add(MORTAL, MORTAL.name)
         self.exec("mkdir -p /root/driver && tar -xC /root/driver", input=packed.getvalue(), text=False)
 
     # --- Ansible

@@ -269,13 +269,14 @@ summary:
   type: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sessionops.policy.plugins.module_utils._ending_module import (
+    leave,
+    limit_option,
+    planned_or_done,
+)
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.act.ending import Graces
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import duration_option
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.end_sessions import FAILED, Refused
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_ending import limit_of
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_leftovers import (
     PROTECT,
     PROTECTED,
@@ -301,11 +302,11 @@ def read_options(params):
         ValueError: with a sentence that says what to write instead.
     """
     graces = Graces(duration_option(params, "hup_grace"), duration_option(params, "term_grace"))
-    try:
-        limit = limit_of(params["max_remove"])
-    except ValueError as exc:
-        raise ValueError(f"max_remove: {exc}") from None
-    return RemoveOptions(graces, params["force"], limit, params["reason"])
+    return RemoveOptions(graces, params["force"], limit_option(params, "max_remove"), params["reason"])
+
+
+def described(outcome):
+    return described_leftover(outcome.leftover)
 
 
 def main():
@@ -332,33 +333,21 @@ def main():
         wish, options = read_leftover_wish(module.params), read_options(module.params)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
-    if os.geteuid() != 0:
-        module.fail_json(msg="only root sees what others left behind, and may end it: run this task with become: true")
-    remover = Remover(groups=groups_of)
-    try:
-        result = (remover.plan if module.check_mode else remover.run)(wish, options)
-    except Refused as exc:
-        module.fail_json(msg=str(exc))
-    except OSError as exc:
-        module.fail_json(msg=f"no claim could be made on a leftover, so none was taken: {exc}. Is /run writable?")
+    result = planned_or_done(
+        module, Remover(groups=groups_of), wish, options, "what others left behind", "a leftover, so none was taken"
+    )
     for sentence in result.seen.warnings:
         module.warn(sentence)
-    outcomes = result.outcomes
-    taken = [outcome for outcome in outcomes if outcome.outcome in (REMOVED, WOULD_REMOVE)]
-    failed = [outcome for outcome in outcomes if outcome.outcome == FAILED]
-    answer = {
-        "changed": bool(taken),
-        "leftovers": [outcome_as_dict(outcome) for outcome in outcomes],
-        "summary": {name: [o.leftover.id for o in outcomes if o.outcome == name] for name in LEFTOVER_OUTCOMES},
-        "diff": {
-            "before": "".join(described_leftover(o.leftover) + "\n" for o in outcomes),
-            "after": "".join(described_leftover(o.leftover) + "\n" for o in outcomes if o not in taken),
-        },
-    }
-    if failed:
-        said = "; ".join(f"{described_leftover(o.leftover)}: {o.trouble}" for o in failed)
-        module.fail_json(msg=f"{len(failed)} of {len(outcomes)} leftovers were not removed: {said}", **answer)
-    module.exit_json(**answer)
+    leave(
+        module,
+        result.outcomes,
+        (REMOVED, WOULD_REMOVE),
+        lambda outcome: outcome.leftover.id,
+        LEFTOVER_OUTCOMES,
+        described,
+        lambda failed: "leftovers were not removed: " + "; ".join(f"{described(o)}: {o.trouble}" for o in failed),
+        leftovers=[outcome_as_dict(outcome) for outcome in result.outcomes],
+    )
 
 
 if __name__ == "__main__":

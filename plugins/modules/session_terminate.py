@@ -265,24 +265,25 @@ self_known_by:
   elements: str
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sessionops.policy.plugins.module_utils._ending_module import (
+    leave,
+    limit_option,
+    planned_or_done,
+)
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.act.ending import Graces
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.duration import duration_option
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.end_sessions import (
-    FAILED,
     OUTCOMES,
     TERMINATED,
     WOULD_TERMINATE,
     Options,
-    Refused,
     Terminator,
     as_dict,
     described,
     left_in,
 )
-from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_ending import Wish, limit_of
+from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_ending import Wish
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.judge_sessions import (
     Filters,
     Protection,
@@ -341,16 +342,12 @@ def read_wish(params):
         raise ValueError("sample: write a number of seconds from 0 to 300")
     if params["unresponsive"] and not sample:
         raise ValueError("unresponsive: one look cannot tell; leave sample unset, or set it for example to 5")
-    try:
-        limit = limit_of(params["max_terminate"])
-    except ValueError as exc:
-        raise ValueError(f"max_terminate: {exc}") from None
     options = Options(
         seconds("warn_grace"),
         params["warn_message"],
         Graces(seconds("hup_grace"), seconds("term_grace")),
         params["force"],
-        limit,
+        limit_option(params, "max_terminate"),
         sample,
         params["reason"],
         allow_unknown_self=params["allow_unknown_self"],
@@ -398,34 +395,22 @@ def main():
         wish, options = read_wish(module.params)
     except ValueError as exc:
         module.fail_json(msg=str(exc))
-    if os.geteuid() != 0:
-        module.fail_json(msg="only root sees what a session is at, and may end it: run this task with become: true")
-    terminator = Terminator(groups=groups_of)
-    try:
-        result = (terminator.plan if module.check_mode else terminator.run)(wish, options)
-    except Refused as exc:
-        module.fail_json(msg=str(exc))
-    except OSError as exc:
-        module.fail_json(msg=f"no claim could be made on a session, so none was ended: {exc}. Is /run writable?")
+    result = planned_or_done(
+        module, Terminator(groups=groups_of), wish, options, "what a session is at", "a session, so none was ended"
+    )
     for sentence in result.warnings:
         module.warn(sentence)
-    outcomes = result.outcomes
-    ended = [outcome for outcome in outcomes if outcome.outcome in (TERMINATED, WOULD_TERMINATE)]
-    failed = [outcome for outcome in outcomes if outcome.outcome == FAILED]
-    answer = {
-        "changed": bool(ended),
-        "sessions": [{**plain(outcome.session), **as_dict(outcome)} for outcome in outcomes],
-        "summary": {name: [o.session.id for o in outcomes if o.outcome == name] for name in OUTCOMES},
-        "self_known_by": list(result.seen.self_known_by),
-        "diff": {
-            "before": "".join(described(outcome) + "\n" for outcome in outcomes),
-            "after": "".join(described(outcome) + "\n" for outcome in outcomes if outcome not in ended),
-        },
-    }
-    if failed:
-        said = "; ".join(f"{described(outcome)}: {left_in(outcome)}" for outcome in failed)
-        module.fail_json(msg=f"{len(failed)} of {len(outcomes)} sessions did not end: {said}", **answer)
-    module.exit_json(**answer)
+    leave(
+        module,
+        result.outcomes,
+        (TERMINATED, WOULD_TERMINATE),
+        lambda outcome: outcome.session.id,
+        OUTCOMES,
+        described,
+        lambda failed: "sessions did not end: " + "; ".join(f"{described(o)}: {left_in(o)}" for o in failed),
+        sessions=[{**plain(outcome.session), **as_dict(outcome)} for outcome in result.outcomes],
+        self_known_by=list(result.seen.self_known_by),
+    )
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def test_dark_and_light(browser, small, pictures):
     browser.picture(pictures / "wide-dark.png")
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize("width", [360, 768, 1024, 1280, 1440])
 def test_nothing_is_wider_than_the_screen(browser, small, pictures, width):
     browser.screen(width, 900)
     browser.open(small)

@@ -83,12 +83,12 @@ def answers(url: str) -> str | None:
 def build() -> None:
     rst = OUT / "rst"
     shutil.rmtree(OUT, ignore_errors=True)
-    rst.mkdir(parents=True)
+    (rst / "policy").mkdir(parents=True)
     # antsibull-docs refuses a folder that others may write.
-    os.chmod(rst, 0o755)
+    os.chmod(rst / "policy", 0o755)
     say = {**os.environ, "LC_ALL": "C.UTF-8"}
     collect = ["antsibull-docs", "--config-file", SITE / "antsibull-docs.cfg", "collection", "--use-current"]
-    collect += ["--fail-on-error", "--dest-dir", rst, "sessionops.policy"]
+    collect += ["--fail-on-error", "--squash-hierarchy", "--dest-dir", rst / "policy", "sessionops.policy"]
     run([*collect], say)
     for path in SITE.glob("*.rst"):
         shutil.copy(path, rst)

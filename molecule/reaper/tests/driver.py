@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 
 sys.path.insert(0, "/usr/local/lib/session-reaper")
@@ -22,19 +21,9 @@ from _engine.act import claims, signals, warning
 from _engine.end_sessions import Terminator
 from _engine.reaper import run as reaper
 from _engine.reaper import state as states
+from mortal import Mortal
 
-left = 0
-
-
-def mortal(deed):
-    def do(*args, **kw):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return deed(*args, **kw)
-
-    return do
+mortal = Mortal(0)
 
 
 def prepare(idle_user, near_user):
@@ -84,8 +73,7 @@ class Claims(claims.Claims):
 
 
 def run(deed):
-    global left
-    left = deed
+    mortal.left = deed
     for name in ("fsync", "rename", "write", "pwrite", "truncate"):
         setattr(os, name, mortal(getattr(os, name)))
     warning.write = mortal(warning.write)
@@ -94,7 +82,7 @@ def run(deed):
         terminator=lambda world: Terminator(kernel=Kernel(), claims=Claims(), log=world.log, groups=world.groups),
     )
     status = reaper.run(world)
-    print(json.dumps({"status": status, "deeds": -left}))
+    print(json.dumps({"status": status, "deeds": -mortal.left}))
 
 
 if sys.argv[1] == "state":

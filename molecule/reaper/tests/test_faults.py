@@ -10,7 +10,7 @@ import pathlib
 import subprocess
 
 import pytest
-from realhosts import until
+from realhosts import MORTAL, until
 
 DRIVER = pathlib.Path(__file__).with_name("driver.py")
 STATE = "/var/lib/session-reaper"
@@ -21,7 +21,8 @@ def driven(machine, reaper, seat):
     """The reaper without its timer, dave in vim and bob at work; `drive` is what the driver says, None if killed."""
     reaper.role(idle_timeout="10m", warn="1m", protect=["editors"])
     machine.exec("systemctl stop session-reaper.timer")
-    machine.write("/root/driver.py", DRIVER.read_text())
+    for path in (DRIVER, MORTAL):
+        machine.write(f"/root/{path.name}", path.read_text())
     seat(machine, "bob")
     seat(machine, "dave").type("vim notes.txt")
     reaper.command("run")

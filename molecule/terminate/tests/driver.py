@@ -10,8 +10,6 @@ back, each warning and each line of the log; the kill comes before it.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 
 sys.path.insert(0, sys.argv[1])
@@ -20,20 +18,10 @@ from engine.act import claims, signals, warning
 from engine.act.ending import Graces
 from engine.judge_ending import Wish
 from engine.judge_sessions import Filters, Protection
+from mortal import Mortal
 
-left = int(sys.argv[2])
+mortal = Mortal(int(sys.argv[2]))
 asked = json.loads(sys.argv[3])
-
-
-def mortal(deed):
-    def do(*args, **kw):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return deed(*args, **kw)
-
-    return do
 
 
 class Kernel(signals.Kernel):
@@ -54,7 +42,7 @@ options = end_sessions.Options(
     warn_grace=asked.get("warn_grace", 0.2), warn_message="soon", graces=Graces(0.3, 0.3), force=True
 )
 result = terminator.run(wish, options)
-deeds = -left if int(sys.argv[2]) == 0 else None
+deeds = -mortal.left if int(sys.argv[2]) == 0 else None
 print(json.dumps({
     "deeds": deeds,
     "outcomes": [[o.session.id, o.session.user, o.outcome] for o in result.outcomes],

@@ -65,6 +65,26 @@ class Survivor(NamedTuple):
     why: str
 
 
+def survivors_of(kernel: Kernel, ending: Ending, why: Callable[[int], str]) -> list[Survivor]:
+    """What of an ending is alive after it; `why` says for a pid of what outlives it on purpose why it does."""
+    left = dict.fromkeys(alive(kernel, ending.core), DID_NOT_END)
+    lasting = {identity: why(identity.pid) for identity in alive(kernel, ending.outliving)}
+    return [
+        Survivor(identity.pid, identity.command, state_of(kernel, identity), because)
+        for identity, because in {**left, **lasting}.items()
+    ]
+
+
+def stuck(survivors: Sequence[Survivor]) -> str:
+    """Those that should have ended, in words; empty if all did."""
+    return ", ".join(f"{s.command} (pid {s.pid}, state {s.state})" for s in survivors if s.why == DID_NOT_END)
+
+
+def in_a_fact(survivors: Sequence[Survivor]) -> str | None:
+    """For the log, as in ``bash:17,vim:18``."""
+    return ",".join(f"{survivor.command}:{survivor.pid}" for survivor in survivors) or None
+
+
 class Warned(NamedTuple):
     """A warning to one terminal; `written` is False where the terminal did not take it."""
 
@@ -357,17 +377,12 @@ class Terminator:
         """What became of it, by /proc and by another look at all sessions, and not by what was signalled."""
         outcome, session = case.outcome, case.outcome.session
         outcome.steps = case.ending.steps
-        left = dict.fromkeys(alive(self.kernel, case.ending.core), DID_NOT_END)
-        lasting = {identity: case.kept[identity.pid] for identity in alive(self.kernel, case.ending.outliving)}
-        outcome.survivors = [
-            Survivor(identity.pid, identity.command, state_of(self.kernel, identity), why)
-            for identity, why in {**left, **lasting}.items()
-        ]
+        outcome.survivors = survivors_of(self.kernel, case.ending, case.kept.__getitem__)
         listed = next((s for s in after.sessions if s.id == session.id), None)
         open_still = listed is not None and (
             any(tty in listed.ttys for tty in session.ttys) if outcome.part else listed.leader.start_time is not None
         )
-        if left or open_still:
+        if open_still or stuck(outcome.survivors):
             outcome.outcome = FAILED
         else:
             outcome.outcome = TERMINATED if outcome.steps else GONE
@@ -381,7 +396,7 @@ class Terminator:
             **about(session),
             "reason": options.reason,
             "done": ",".join(f"{step.signal}:{step.pid}" for step in outcome.steps),
-            "survivors": ",".join(f"{survivor.command}:{survivor.pid}" for survivor in outcome.survivors) or None,
+            "survivors": in_a_fact(outcome.survivors),
             "preserved": ",".join(outcome.preserved) or None,
         }
         message = "could not end session" if failed else "ended session"
@@ -508,8 +523,8 @@ def described(outcome: Outcome) -> str:
 
 def left_in(outcome: Outcome) -> str:
     """What of a session that could not be ended is there still."""
-    left = [f"{s.command} (pid {s.pid}, state {s.state})" for s in outcome.survivors if s.why == DID_NOT_END]
-    return f"{', '.join(left)} did not end" if left else "it is open still"
+    left = stuck(outcome.survivors)
+    return f"{left} did not end" if left else "it is open still"
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:

@@ -11,10 +11,21 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 from . import syslog
 from .act.claims import Claim, Claims
-from .act.ending import Ending, Graces, Signaller, Step, alive
+from .act.ending import Ending, Graces, Signaller, Step
 from .act.locks import Taken, Trash
 from .act.signals import Identity, Kernel
-from .end_sessions import DID_NOT_END, FAILED, GONE, SKIPPED, Refused, Survivor, make_room, own_line, state_of
+from .end_sessions import (
+    FAILED,
+    GONE,
+    SKIPPED,
+    Refused,
+    Survivor,
+    in_a_fact,
+    make_room,
+    own_line,
+    stuck,
+    survivors_of,
+)
 from .judge_ending import too_many
 from .judge_leftovers import LeftoverDecision, LeftoverWish, decide, shown
 from .judge_sessions import Groups
@@ -252,16 +263,11 @@ class Remover:
         """What became of it, by /proc and by another look at all leftovers, and not by what was signalled."""
         outcome = case.outcome
         outcome.steps = [*outcome.steps, *end.steps]
-        left = dict.fromkeys(alive(self.kernel, end.core), DID_NOT_END)
-        lasting = dict.fromkeys(alive(self.kernel, end.outliving), "nohup")
-        outcome.survivors = [
-            Survivor(identity.pid, identity.command, state_of(self.kernel, identity), why)
-            for identity, why in {**left, **lasting}.items()
-        ]
+        outcome.survivors = survivors_of(self.kernel, end, lambda pid: "nohup")
+        left = stuck(outcome.survivors)
         if left or any(found.id == outcome.leftover.id for found in after.leftovers):
             outcome.outcome = FAILED
-            names = [f"{s.command} (pid {s.pid}, state {s.state})" for s in outcome.survivors if s.why == DID_NOT_END]
-            outcome.trouble = f"{', '.join(names) or 'something of it'} did not end"
+            outcome.trouble = f"{left or 'something of it'} did not end"
         else:
             outcome.outcome = REMOVED if outcome.steps else GONE
 
@@ -284,7 +290,7 @@ class Remover:
             "why": leftover.why,
             "reason": options.reason,
             "done": ",".join(f"{step.signal}:{step.pid}" for step in outcome.steps) or None,
-            "survivors": ",".join(f"{survivor.command}:{survivor.pid}" for survivor in outcome.survivors) or None,
+            "survivors": in_a_fact(outcome.survivors),
             "trouble": outcome.trouble,
         }
         message = "could not remove leftover" if failed else "removed leftover"

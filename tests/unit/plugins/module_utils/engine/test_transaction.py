@@ -16,7 +16,7 @@ import time
 import zipfile
 
 import pytest
-from ansible_collections.sessionops.policy.plugins.module_utils._engine import guard, journal, transaction
+from ansible_collections.sessionops.policy.plugins.module_utils._engine import guard, journal, logins, transaction
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.files import Outcome, Refused, World
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.namespace import Unavailable
 from ansible_collections.sessionops.policy.plugins.module_utils._engine.order import Commands, read_order
@@ -582,7 +582,7 @@ INITTAB = "id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS\n"
 def watched(root, monkeypatch):
     """A host whose init reads /etc/inittab, to which each transaction comes over a connection of its own."""
     # Whoever runs the tests over ssh has one connection for all of them.
-    monkeypatch.setattr(transaction.logins, "own_connection", lambda: None)
+    monkeypatch.setattr(logins, "own_connection", lambda: None)
 
     def build(name):
         top = root(name)
