@@ -37,8 +37,9 @@ HAVE_PEOPLE = {"README.md", "howto_stuck_session.rst"}
 MAY_FAIL = {"README.md"}
 #: Targets of make of which only the plan is looked at, and why.
 PLANNED = {
-    **dict.fromkeys(("test", "test-fast", "scenario", "browser"), "make test, which runs this very test, runs it"),
-    **dict.fromkeys(("benchmark", "matrix"), "it takes an hour"),
+    **dict.fromkeys(("test", "test-fast", "scenario", "browser", "docs"), "make test, which runs this test, runs it"),
+    **dict.fromkeys(("benchmark", "benchmark-fleet", "matrix"), "it takes an hour"),
+    "pictures": "somebody has to look at them",
 }
 #: With these, people who have just sat down are as idle as those in the examples, who were away for an hour.
 IMPATIENT = {
