@@ -39,6 +39,7 @@ MAY_FAIL = {"README.md"}
 PLANNED = {
     **dict.fromkeys(("test", "test-fast", "scenario", "browser", "docs"), "make test, which runs this test, runs it"),
     **dict.fromkeys(("benchmark", "benchmark-fleet", "matrix"), "it takes an hour"),
+    "execution-environment": "the base of its image comes from a registry; the units make its context",
     "pictures": "somebody has to look at them",
 }
 #: With these, people who have just sat down are as idle as those in the examples, who were away for an hour.
