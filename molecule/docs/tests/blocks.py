@@ -5,7 +5,7 @@
 
 A comment right before a block may say what a machine cannot know:
 
-    .. not run: WHY                a person has to trust it
+    .. not run: WHY                nothing here can run it
     .. tested by: FILE::TEST       another test runs it
 
 In Markdown the same stands between ``<!--`` and ``-->``.
@@ -24,17 +24,19 @@ import yaml
 from realhosts import CHECKOUT
 
 PAGES = [
-    CHECKOUT / "README.md",
-    CHECKOUT / "CONTRIBUTING.md",
+    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((CHECKOUT / "docs").rglob("*.rst")),
 ]
-_MARK = r"(?P<mark>not run|tested by): (?P<why>.+?)"
 _MARKDOWN = re.compile(
-    rf"(?:^<!-- {_MARK} -->\n)?^(?P<fence>```+)(?P<language>\S*)[^\n]*\n(?P<text>.*?)^(?P=fence)$", re.M | re.S
+    r"(?:^<!-- (?P<mark>not run|tested by): (?P<why>(?:(?!-->).)+?) -->\n\n?)?"
+    r"^(?P<fence>```+)(?P<language>\S*)[^\n]*\n(?P<text>.*?)^(?P=fence)$",
+    re.M | re.S,
 )
 _RST = re.compile(
-    rf"(?:^\.\. {_MARK}\n\n?)?^(?P<indent> *)(?:\.\. (?:code-block|code|sourcecode)::(?P<language>[^\n]*)|(?P<loose>[^.\n ][^\n]*)?::)\n"
-    r"(?P<text>(?:(?P=indent)   [^\n]*\n|\s*\n)+)",
+    r"(?:^(?P<at> *)\.\. (?P<mark>not run|tested by): (?P<why>[^\n]+(?:\n(?P=at) +\S[^\n]*)*)\n\n?)?"
+    r"^(?P<indent> *)(?:\.\. (?:code-block|code|sourcecode)::(?P<language>[^\n]*)|(?P<loose>(?!\.\. )\S[^\n]*)?::)\n"
+    r"(?P<options>(?:(?P=indent)   :[a-z-]+:[^\n]*\n)*)"
+    r"(?P<text>(?:(?P=indent) +\S[^\n]*(?:\n|\Z)|[ ]*\n)+)",
     re.M,
 )
 
@@ -69,7 +71,7 @@ class Block:
 
     @property
     def commands(self) -> list[tuple[str, str]]:
-        """The commands of a console block, each with what is shown as its output."""
+        """The commands of a console block, each with what is shown as its output, which only `$` tells apart."""
         marked = re.search(r"^\$ ", self.text, re.M)
         found: list[tuple[str, str]] = []
         for line in re.sub(r"\\\n\s*", "", self.text).splitlines():
@@ -96,16 +98,16 @@ def yaml_kind(data: t.Any) -> str:
     raise ValueError(f"YAML that is neither a playbook, tasks, an inventory, a policy nor waivers: {data!r}")
 
 
-def blocks(path: pathlib.Path) -> list[Block]:
-    text = path.read_text(encoding="utf-8")
-    pattern = _MARKDOWN if path.suffix == ".md" else _RST
+def blocks_of(text: str, page: str) -> list[Block]:
+    """The blocks of a page in their order; its name tells Markdown from reStructuredText."""
     found = []
-    for match in pattern.finditer(text):
-        mark = {match["mark"]: match["why"]} if match["mark"] else {}
+    for match in (_MARKDOWN if page.endswith(".md") else _RST).finditer(text):
+        mark = {match["mark"]: " ".join(match["why"].split())} if match["mark"] else {}
+        blank = re.match(r"\s*\n|", match["text"]).group().count("\n")
         found.append(
             Block(
-                str(path.relative_to(CHECKOUT)),
-                text[: match.start("text")].count("\n") + (1 if text[match.start("text")] != "\n" else 2),
+                page,
+                text.count("\n", 0, match.start("text")) + 1 + blank,
                 (match["language"] or "").strip(),
                 textwrap.dedent(match["text"]).strip("\n") + "\n",
                 mark.get("not run"),
@@ -113,6 +115,10 @@ def blocks(path: pathlib.Path) -> list[Block]:
             )
         )
     return found
+
+
+def blocks(path: pathlib.Path) -> list[Block]:
+    return blocks_of(path.read_text(encoding="utf-8"), str(path.relative_to(CHECKOUT)))
 
 
 def all_blocks() -> list[Block]:
@@ -129,20 +135,37 @@ def plugin_examples(folder: str) -> dict[str, str]:
     return found
 
 
-def shape(line: str) -> str:
-    """A pattern of all lines like this one: the words as they are; numbers, times, addresses and shortened paths not."""
+#: Words of an output that are others at every run; all else has to be what is shown.
+_FREE = [
+    r"\d+(?:\.\d+){3}",  # addresses
+    r"(?:\d+[dhms])+",
+    r"\d{4}-\d\d-\d\d",
+    r"\d\d:\d\d:\d\d",
+    r"pts/\d+",
+]
 
-    def word(text: str) -> str:
-        if text.startswith("..."):
-            return r"\S*"
-        if re.search(r"\d", text):
-            return r"\S+"
-        return re.escape(text)
+
+def shape(line: str) -> str:
+    """A pattern of what a real line has to be for this one to be shown: no word more, no number another."""
+
+    def word(shown: str) -> str:
+        for free in _FREE:
+            if re.fullmatch(free, shown):
+                return free
+        return r"\S+" + re.escape(shown.removeprefix("...")) if shown.startswith("...") else re.escape(shown)
 
     return r"\s+".join(map(word, line.split()))
 
 
-def missing(shown: str, real: str) -> list[str]:
-    """Lines of what is shown that no line of the real output is like; `...` alone stands for anything."""
-    said = real.replace("\\\\", "\\").replace('\\"', '"')
-    return [line for line in shown.splitlines() if line.strip() not in ("", "...") and not re.search(shape(line), said)]
+def said(output: str) -> list[str]:
+    """The lines of an output; of Ansible's, those of the texts that it shows in quotes."""
+    quoted = (re.fullmatch(r'\s*"(.*)",?', line) for line in output.splitlines())
+    pairs = zip(output.splitlines(), quoted)
+    return [re.sub(r"\\(.)", r"\1", match[1]).strip() if match else line.strip() for line, match in pairs]
+
+
+def missing(shown: str, output: str) -> list[str]:
+    """The lines of what is shown that the output does not have, in this order; `...` alone stands for any."""
+    real = iter(said(output))
+    wanted = [line for line in shown.splitlines() if line.strip() not in ("", "...")]
+    return [line for line in wanted if not any(re.fullmatch(shape(line), one) for one in real)]

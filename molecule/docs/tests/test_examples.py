@@ -2,115 +2,50 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every example of README.md, CONTRIBUTING.md, the documentation and the plugins, run on real hosts in the order of its
-page, and compared with what is shown as its output."""
+page, and compared with what is shown as its output. A page is a test, on hosts of its own."""
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
-import typing as t
 import warnings
 
 import pytest
-import realhosts
+import stage
 import yaml
-from blocks import PAGES, Block, all_blocks, blocks, missing, plugin_examples
-from realhosts import CHECKOUT, RELEASES, Machine, environment, inventory_of, run
-from stage import Stage
-
-#: Where a page is read; two read side by side. A page with a further host has deb11 for it, and these are all on deb12.
-ON_DEB12 = {"getting_started.rst", "howto_harden_fleet.rst", "howto_stuck_session.rst", "howto_long_jobs.rst",
-            "howto_pass_audit.rst", "howto_putty.rst", "howto_rollback.rst"}  # fmt: skip
-BLOCKS = [block for block in all_blocks() if block.kind != "marked"]
-
-
-def name(block: Block) -> str:
-    return f"{release(block)}-{block}"
-
-
-def release(block: Block) -> str:
-    return "deb12" if pathlib.Path(block.page).name in ON_DEB12 else "deb13"
-
-
-@pytest.fixture(scope="session")
-def scenario_host() -> t.Callable[[str], Machine]:
-    """The scenario's own hosts, as molecule booted them."""
-
-    def one(host: str) -> Machine:
-        inventory = json.loads(realhosts.testhost("inventory", host))["all"]
-        return Machine(host, RELEASES[host], {**inventory["vars"], **inventory["hosts"][host]})
-
-    return one
+from blocks import PAGES, all_blocks, blocks, plugin_examples
+from realhosts import CHECKOUT, Person, booted, environment, inventory_of, run
+from stage import HAVE_PEOPLE, Stage
 
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with the file of a release."""
+    """The file of a release."""
     folder = tmp_path_factory.mktemp("release")
-    done = run(
-        ["ansible-galaxy", "collection", "build", "--output-path", folder, CHECKOUT], env=environment(), timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+    argv = ["ansible-galaxy", "collection", "build", "--output-path", folder, CHECKOUT]
+    run(argv, env=environment(), timeout=120, check=True)
+    (file,) = folder.glob("*.tar.gz")
+    return file
 
 
-@pytest.fixture(scope="module")
-def staged(
-    tmp_path_factory: pytest.TempPathFactory, artifact: pathlib.Path, scenario_host: t.Callable[[str], Machine]
-) -> t.Iterator[t.Callable[[Block], Stage]]:
-    """The stage of a page, left when the next page begins."""
-    current: list[Stage] = []
-
-    def of(block: Block) -> Stage:
-        if not current or current[-1].page != block.page:
-            if current:
-                current[-1].leave()
-            folder = tmp_path_factory.mktemp("reader")
-            (file,) = artifact.glob("*.tar.gz")
-            (folder / file.name).write_bytes(file.read_bytes())
-            stage = Stage(
-                block.page, scenario_host(release(block)), scenario_host("deb11"), folder, folder / "collections"
-            )
-            current.append(stage)
-            stage.succeeds(f"ansible-galaxy collection install --offline -p {stage.collections} {file.name}")
-            stage.prepare()
-        return current[-1]
-
-    yield of
-    for stage in current[-1:]:
-        stage.leave()
+def to_run(path: pathlib.Path) -> list:
+    return [block for block in blocks(path) if not (block.not_run or block.tested_by)]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=name)
-def test_example(block: Block, staged: t.Callable[[Block], Stage]) -> None:
-    stage = staged(block)
-    if block.kind == "console":
-        for command, shown in block.commands:
-            stage.command(command)
-            assert missing(shown, stage.said) == [], stage.said
-    elif block.kind == "output":
-        assert missing(block.text, stage.said) == [], stage.said
-    elif block.kind in ("inventory", "ini"):
-        stage.inventory(block)
-    elif block.kind == "policy":
-        stage.policy(block.text)
-    elif block.kind == "playbook":
-        stage.playbook(block.text)
-    elif block.kind == "tasks":
-        play = {"name": "Example", "hosts": "all", "gather_facts": False, "become": True}
-        stage.playbook(yaml.safe_dump([{**play, "tasks": yaml.safe_load(block.text)}]))
-    else:
-        (stage.folder / "waivers.yml").write_text(block.text)
-        stage.command(
-            "ansible-playbook sessionops.policy.audit -i hosts.ini -e session_policy_waivers=$PWD/waivers.yml"
-        )
+def longest_first() -> list[pathlib.Path]:
+    """The pages with something to run; those in which people have to grow idle take longest."""
+    return sorted(filter(to_run, PAGES), key=lambda path: (path.name not in HAVE_PEOPLE, -len(to_run(path))))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_no_block_is_overlooked(path: pathlib.Path) -> None:
-    begin = r"^```\S" if path.suffix == ".md" else r"^ *\.\. (?:code-block|code|sourcecode)::|^(?! *\.\. ).*::$"
-    assert len(re.findall(begin, path.read_text(), re.M)) == len(blocks(path))
+@pytest.mark.parametrize("path", longest_first(), ids=lambda path: path.name)
+def test_a_reader_of(path: pathlib.Path, tmp_path: pathlib.Path, artifact: pathlib.Path) -> None:
+    with Stage(path.name, tmp_path, artifact) as stage:
+        for block in to_run(path):
+            try:
+                stage.play(block)
+            except Exception as error:
+                error.add_note(f"This is in {block}.")
+                raise
 
 
 def test_what_is_not_run_is_said_and_what_another_test_runs_exists() -> None:
@@ -119,47 +54,55 @@ def test_what_is_not_run_is_said_and_what_another_test_runs_exists() -> None:
             warnings.warn(f"{block} is not run: {block.not_run}", stacklevel=1)
         if block.tested_by:
             file, _colons, test = block.tested_by.partition("::")
-            assert re.search(rf"^def {test}\(", (CHECKOUT / file).read_text(), re.M), block
+            assert re.search(rf"^ *def {re.escape(test)}\(", (CHECKOUT / file).read_text(), re.M), block
 
 
-#: What the examples of plugins take from tasks that would stand before them.
-GIVEN = {
-    "stuck": {"id": "b0b0-1-1"},
-    "proof": {"findings": []},
-    "ended": {"sessions": []},
-    "folder": str(CHECKOUT / "roles/session_policy/vars/profiles"),
-    "role_path": str(CHECKOUT / "roles/session_policy"),
+def test_what_is_known_of_pages_is_still_in_them() -> None:
+    known = {*stage.ON, *stage.IN_CHECKOUT, *stage.HAVE_REAPER, *stage.HAVE_POLICY, *HAVE_PEOPLE, *stage.MAY_FAIL}
+    assert known <= {path.name for path in PAGES}
+    assert set(stage.EFFECTS) <= set(re.findall(r"- name: (.*)", "\n".join(block.text for block in all_blocks())))
+    assert set(BEFORE) <= {name for folder in ("modules", "filter") for name in plugin_examples(folder)}
+
+
+#: What stands before the examples of a plugin, in a play of its own.
+BEFORE = {
+    "findings_failures": [{"sessionops.policy.policy_info": {}, "register": "proof"}],
+    "findings_table": [{"sessionops.policy.policy_info": {"profile": "cis"}, "register": "proof"}],
+    "outcomes_table": [
+        {"sessionops.policy.session_terminate": {"idle_over": "2h"}, "check_mode": True, "register": "ended"}
+    ],
+    "session_report": [{"sessionops.policy.policy_info": {"profile": "cis"}, "register": "found"}],
+    "session_terminate": [
+        {"sessionops.policy.session_info": {}, "register": "looked"},
+        {"ansible.builtin.set_fact": {"stuck": "{{ looked.sessions | rejectattr('is_self') | first }}"}},
+    ],
 }
+#: Those who are on have just sat down.
+DEFAULTS = {"sessionops.policy.session_terminate": {"min_age": 0}}
+VARIABLES = {"role_path": str(CHECKOUT / "roles/session_policy")}
 
 
-def plays_of(folder: str, plugin: str, text: str) -> list[dict]:
+def plays_of(plugin: str, text: str) -> list[dict]:
     data = yaml.safe_load(text)
     if "hosts" in data[0]:
         return data
-    if plugin == "session_report":
-        data.insert(0, {"name": "Look", "sessionops.policy.policy_info": {"profile": "cis"}, "register": "found"})
-    play = {
-        "name": plugin,
-        "hosts": "all",
-        "gather_facts": False,
-        "vars": {k: v for k, v in GIVEN.items() if k in text},
-    }
-    return [{**play, "tasks": data}]
+    tasks = BEFORE.get(plugin, []) + data
+    play = {"name": plugin, "hosts": "all", "gather_facts": False, "vars": VARIABLES, "module_defaults": DEFAULTS}
+    return [{**play, "tasks": tasks}]
 
 
 @pytest.mark.parametrize("folder", ["modules", "filter"])
-def test_examples_of_deb13_plugins_run_in_check_mode(
-    folder: str, tmp_path: pathlib.Path, scenario_host: t.Callable[[str], Machine]
-) -> None:
+def test_a_user_of_the_examples_of(folder: str, tmp_path: pathlib.Path) -> None:
     """Beside the play lie the files that the comments of the examples show."""
     plays = []
     for plugin, text in plugin_examples(folder).items():
-        plays += plays_of(folder, plugin, text)
+        plays += plays_of(plugin, text)
         for file, shown in re.findall(r"^# (?:The file )?(\S+\.yml)(?:,[^\n]*)?:?\n((?:#[^\n]*\n)+)", text, re.M):
             (tmp_path / file).write_text(re.sub(r"^# ?", "", shown, flags=re.M))
     path = tmp_path / "play.yml"
     path.write_text(yaml.safe_dump(plays, sort_keys=False))
-    (tmp_path / "hosts.json").write_text(inventory_of([scenario_host("deb13")]))
-    argv = ["ansible-playbook", "-i", "hosts.json", path.name, "--check"]
-    done = run(argv, cwd=tmp_path, env=environment(), timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with booted(f"examples-{folder}", "trixie") as machine, Person(machine, "alice").at_prompt() as alice:
+        (tmp_path / "hosts.json").write_text(inventory_of([machine]))
+        done = run(["ansible-playbook", "-i", "hosts.json", path.name], cwd=tmp_path, env=environment(), timeout=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert folder != "modules" or alice.leaves_within(10)
