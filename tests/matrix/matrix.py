@@ -41,7 +41,9 @@ VERSIONS = ("2.16", "2.17", "2.18", "2.19", "2.20", NEWEST)
 ON_A_TEST_HOST = ("2.20", NEWEST)
 IMAGES = ("bullseye", "bookworm", "trixie")
 # Unit tests go where there is room; what shares a host stays in one worker.
-PYTEST = ("-q", "-n", "3", "--dist", "loadgroup", "tests/matrix", "tests/unit")
+PYTEST = ("-q", "-n", "3", "--dist", "loadgroup", "tests/matrix", "tests/unit",
+          # It tries ansible-builder, which brings an ansible-core of its own.
+          "--ignore=tests/unit/extensions/test_execution_environment.py")  # fmt: skip
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
