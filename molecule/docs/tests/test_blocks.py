@@ -141,7 +141,7 @@ def test_blocks_of_restructuredtext() -> None:
 def test_a_block_of_no_known_kind_is_refused(block: str) -> None:
     (found,) = blocks_of(block, "a.md")
     with pytest.raises(ValueError):
-        _ = found.kind
+        assert found.kind
 
 
 SAID = r"""
