@@ -30,7 +30,7 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT / "molecule/hosts"), str(CHECKOUT / "tests/tools")]
 os.environ["MOLECULE_SCENARIO_NAME"] = "matrix"  # the group of the hosts
 
-from known_files import known_files  # noqa: E402
+from known_files import pack_known_files  # noqa: E402
 from realhosts import Machine, booted, inventory_of, testhost  # noqa: E402
 
 BUILD = CHECKOUT / "build/matrix"
@@ -93,9 +93,7 @@ python3 -m venv /srv/venv
 def try_there(version: str, hosts: list[Machine], junit: pathlib.Path) -> None:
     """On a test host of its own, which reaches the others at the same addresses as this machine does."""
     with booted("controller", "trixie") as controller:
-        archive = ["tar", "--create", "--null", "--files-from=-", "build/test-data"]
-        listed = "\0".join(known_files()).encode()
-        packed = subprocess.run(archive, cwd=CHECKOUT, check=True, input=listed, stdout=subprocess.PIPE).stdout
+        packed = pack_known_files("build/test-data")
         ssh = controller.ssh_argv()
         sh([*ssh, "mkdir /srv/policy && tar -xC /srv/policy"], input=packed)
         if os.path.exists(CERTIFICATES):

@@ -20,6 +20,13 @@ def known_files() -> list[str]:
     return sorted({name for name in listed.split("\0") if name and (CHECKOUT / name).exists()})
 
 
+def pack_known_files(*more: str) -> bytes:
+    """A tar archive of them, links as links, and of `more`."""
+    argv = ["tar", "--create", "--null", "--files-from=-", *more]
+    listed = "\0".join(known_files()).encode()
+    return subprocess.run(argv, cwd=CHECKOUT, check=True, input=listed, stdout=subprocess.PIPE).stdout
+
+
 def copy_known_files(folder: pathlib.Path) -> None:
     """A copy of them in `folder`, which goes first, without the link to ourselves, which has no end."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 from blocks import Block
+from known_files import pack_known_files
 from realhosts import CHECKOUT, Machine, booted, run
 
 FILES = CHECKOUT / "extensions/pull"
@@ -25,15 +26,8 @@ def bare_repository() -> bytes:
     """This checkout as it lies here, as a bare repository with the tag of the release, packed."""
     with tempfile.TemporaryDirectory(prefix="pull-") as folder:
         work, git = pathlib.Path(folder, "work"), ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
-        files = run(["git", "-C", CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True)
-        packed = subprocess.run(
-            ["tar", "-C", CHECKOUT, "--null", "--files-from=-", "-cf", "-"],
-            input=files.stdout.encode(),
-            check=True,
-            stdout=subprocess.PIPE,
-        ).stdout
         work.mkdir()
-        subprocess.run(["tar", "-C", work, "-xf", "-"], input=packed, check=True)
+        subprocess.run(["tar", "-C", work, "-xf", "-"], input=pack_known_files(), check=True)
         run([*git, "-C", work, "init", "--quiet"], check=True)
         run([*git, "-C", work, "add", "--all", "--force"], check=True)
         run([*git, "-C", work, "commit", "--quiet", "--message", "The collection"], check=True)
