@@ -353,6 +353,21 @@ class Person:
         self.leaves()
 
 
+def cut_off(machine: Machine, user: str) -> None:
+    """A session on a Debian 13 that sshd has just ended because its client did not answer."""
+    # sshd takes the first value, and the policy's may stand at the top already.
+    first = "ClientAliveInterval 1\\nClientAliveCountMax 1"
+    machine.exec(f"sed -i '1i {first}' /etc/ssh/sshd_config && systemctl reload ssh")
+    # On a busy machine journald may come too late to see who wrote a line: then it is no evidence, as README.md says.
+    evidence = "journalctl --quiet --grep 'client not responding' _COMM=sshd-session"
+    for _try in range(3):
+        with Person(machine, user).at_prompt() as person:
+            person.freeze()
+            if until(lambda: machine.exec(evidence, check=False).stdout, 10, 0.5):
+                break
+    machine.exec("sed -i 1,2d /etc/ssh/sshd_config && systemctl reload ssh")
+
+
 def testhost(*argv: object) -> str:
     done = run([TESTHOST, "--group", GROUP, *argv])
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import shlex
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ os.environ["MOLECULE_SCENARIO_NAME"] = "pictures"  # the group of the hosts
 os.environ["SE_OFFLINE"] = "true"
 
 from chromium import Browser, chromium  # noqa: E402
-from realhosts import Machine, Person, booted, playbook, until  # noqa: E402
+from realhosts import Machine, Person, booted, cut_off, playbook  # noqa: E402
 
 IMAGES = CHECKOUT / "docs/site/images"
 HOSTS = {"web1": "trixie", "db1": "bookworm", "old1": "bullseye"}
@@ -50,20 +51,9 @@ def at_work(stack: contextlib.ExitStack, machine: Machine) -> None:
             person.type(typed)
 
 
-def cut(machine: Machine, user: str) -> None:
-    """Somebody whose client stops answering, so that sshd ends the session, as the report then says."""
-    drop_in = "/etc/ssh/sshd_config.d/00-a.conf"
-    machine.write(drop_in, "ClientAliveInterval 1\nClientAliveCountMax 1\n")
-    machine.exec("systemctl reload ssh")
-    with Person(machine, user).at_prompt() as person:
-        person.freeze()
-        assert until(lambda: not machine.exec(f"pgrep -u {user}", check=False).stdout, 30)
-    machine.exec(f"rm {drop_in}; systemctl reload ssh")
-
-
 def record(machine: Machine, path: pathlib.Path) -> None:
     """Root's terminal on a host as an asciicast, while somebody types."""
-    login = " ".join(map(_quoted, machine.ssh_argv("root", "-tt")))
+    login = shlex.join(machine.ssh_argv("root", "-tt"))
     size = ["--cols", str(COLUMNS), "--rows", str(ROWS)]
     words = [
         pathlib.Path(sys.executable).with_name("asciinema"),
@@ -86,10 +76,6 @@ def record(machine: Machine, path: pathlib.Path) -> None:
         root.leaves_within(10)
 
 
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
-
-
 def photograph(browser: Browser, page: pathlib.Path) -> None:
     browser.open(page)
     for scheme in ("light", "dark"):
@@ -110,7 +96,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         hosts = [stack.enter_context(booted(name, image)) for name, image in HOSTS.items()]
         web1, db1, old1 = hosts
-        cut(web1, "erin")
+        cut_off(web1, "erin")
         playbook([web1, db1], CHECKOUT / "playbooks/harden.yml", **POLICY)
         web1.exec("touch /root/.hushlogin")
         for machine in (web1, old1):

@@ -17,7 +17,7 @@ import warnings
 
 import yaml
 from blocks import Block, missing
-from realhosts import CHECKOUT, Done, Machine, Person, booted, environment, run, until
+from realhosts import CHECKOUT, Done, Machine, Person, booted, cut_off, environment, run, until
 
 #: Hosts are Debian 13, as most pages say, but for these pages, and for the second host of an inventory.
 ON = {
@@ -161,20 +161,6 @@ class Stage(contextlib.ExitStack):
             person.reads("~")
         self.seated = time.monotonic()
 
-    def _freeze_somebody(self) -> None:
-        """A session that sshd has just ended because its client did not answer."""
-        # sshd takes the first value, and the policy's may stand at the top already.
-        first = "ClientAliveInterval 1\\nClientAliveCountMax 1"
-        self.machine.exec(f"sed -i '1i {first}' /etc/ssh/sshd_config && systemctl reload ssh")
-        # On a busy machine journald may come too late to see who wrote a line: then it is no evidence, as the page says.
-        evidence = "journalctl --quiet --grep 'client not responding' _COMM=sshd-session"
-        for _try in range(3):
-            with Person(self.machine, "alice").at_prompt() as alice:
-                alice.freeze()
-                if until(lambda: self.machine.exec(evidence, check=False).stdout, 10, 0.5):
-                    break
-        self.machine.exec("sed -i 1,2d /etc/ssh/sshd_config && systemctl reload ssh")
-
     # --- blocks
 
     def play(self, block: Block) -> None:
@@ -265,7 +251,7 @@ class Stage(contextlib.ExitStack):
             self._at_a_terminal(command)
         else:
             if command.endswith("session-reaper why alice"):
-                self._freeze_somebody()
+                cut_off(self.machine, "alice")
             user = "admin" if word == "sudo" else "root"
             done = run([*self.machine.ssh_argv(user), f"bash -lc {shlex.quote(command)}"], timeout=60)
             self.said = done.stdout + done.stderr

@@ -113,7 +113,8 @@ def test_recorded_lines(host, rulebook):
 
 
 def test_a_live_reaper(host, rulebook, person, guide):
-    """As the guide says, but for where host and folder are. The source reads the host's journal over ssh, while the reaper fails to end a session there."""
+    """As the guide says, but for where host and folder are. The source reads the host's journal over ssh, while the reaper
+    fails to end a session there."""
     quick = {"idle_timeout": "30s", "period": "5s", "warn": "10s"}
     role([host], "session_reaper", **{f"session_reaper_{name}": value for name, value in quick.items()})
     variables, typed = guide("event_driven")

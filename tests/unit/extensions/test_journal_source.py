@@ -84,7 +84,7 @@ def test_no_text_of_an_event_is_a_template():
     assert not set("{}") & set(json.dumps([event["deed"], *event["facts"].values()]))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["MESSAGE", "SYSLOG_IDENTIFIER", "_UID", "_HOSTNAME", "SESSIONOPS_IDLE", "SESSIONOPS_", "X"]),
