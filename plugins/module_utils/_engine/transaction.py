@@ -515,9 +515,11 @@ def confirm(world: World, name: str, key: str, report: Report) -> None:
                 "this is still the connection over which the change came, which proves nothing about new ones: run "
                 "meta: reset_connection before, with nothing between that opens it again"
             )
-        guard.disarm(world, log)
         _settle(world, log.files, log.folders)
         journal.finish(world, log, journal.DONE)
+        # Not before: a run that is killed in between would leave a change that nothing takes back any more. A revert
+        # that starts now waits for our lock, and then finds nothing to do.
+        guard.disarm(world, log)
         if log.away:
             journal.forget(world, name)
         report.changed = True

@@ -667,6 +667,17 @@ def test_a_kill_at_any_step_before_the_confirmation_is_taken_back(watched, fault
     assert ends == {True, False}
 
 
+def test_the_timer_is_stopped_only_when_the_change_is_confirmed(watched):
+    """Whoever is killed between the two would leave a change that waits for ever."""
+    top = watched("host")
+    (top / "run/systemd/system").mkdir(parents=True)
+    report = go(top, EVERYTHING, **WAITING)
+    waiting = []
+    host = Host(top, commands={"systemctl": lambda: waiting.append(len(journal.pending(str(top)))) or 0})
+    transaction.confirm(host, "t", report.id, Report())
+    assert waiting == [0]
+
+
 def test_a_full_disk_does_not_keep_it_from_being_taken_back(watched):
     top = watched("host")
     (top / "etc/inittab").unlink()
